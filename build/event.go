@@ -1,0 +1,54 @@
+package build
+
+import "time"
+
+// EventType says which fields of an Event are set.
+type EventType string
+
+// The events of a build. Their JSON form is what --progress=json prints.
+const (
+	EventStep    EventType = "step"    // ID, Stage, Line, Name, State, Seconds
+	EventLog     EventType = "log"     // ID, Text: one line of a step's output, Stream 1 or 2
+	EventPull    EventType = "pull"    // Name (reference), Digest, Current, Total, State
+	EventPack    EventType = "pack"    // ID, Digest, Size, UncompressedSize, State, Seconds
+	EventPush    EventType = "push"    // Name (reference), Digest, Current, Total, State
+	EventWarning EventType = "warning" // File, Line, Text
+	EventError   EventType = "error"   // Text
+	EventResult  EventType = "result"  // Digest (manifest)
+)
+
+// State is where a step or a transfer stands.
+type State string
+
+// A step goes from started to exactly one of the others; a cached step has no started before it.
+const (
+	StateStarted  State = "started"
+	StateCached   State = "cached"
+	StateDone     State = "done"
+	StateFailed   State = "failed"
+	StateCanceled State = "canceled"
+	StateExists   State = "exists" // a transfer that was not needed
+)
+
+// Event is one thing that happened. Fields that its type does not name are zero.
+type Event struct {
+	Version int       `json:"v"`
+	Time    time.Time `json:"time"`
+	Type    EventType `json:"type"`
+
+	ID      string  `json:"id,omitempty"`    // of the step, unique in a build, e.g. "builder 2/5"
+	Stage   string  `json:"stage,omitempty"` // name or number
+	File    string  `json:"file,omitempty"`  // as typed after -f
+	Line    int     `json:"line,omitempty"`
+	Name    string  `json:"name,omitempty"`
+	State   State   `json:"state,omitempty"`
+	Seconds float64 `json:"seconds,omitempty"`
+	Stream  int     `json:"stream,omitempty"`
+	Text    string  `json:"text,omitempty"`
+
+	Digest           string `json:"digest,omitempty"`
+	Size             int64  `json:"size,omitempty"`              // bytes
+	UncompressedSize int64  `json:"uncompressed_size,omitempty"` // bytes
+	Current          int64  `json:"current,omitempty"`           // bytes
+	Total            int64  `json:"total,omitempty"`             // bytes
+}
