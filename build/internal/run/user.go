@@ -1,0 +1,85 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/moby/sys/user"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// maxUserFile bounds what is read of an image's passwd and group files.
+const maxUserFile = 8 << 20
+
+// identity is who a command runs as.
+type identity struct {
+	user specs.User
+	home string
+}
+
+// lookUpUser reads name as in USER against the files of the image. A number
+// needs no entry in them. Groups of the user are added unless name has one.
+func lookUpUser(root, name string) (identity, error) {
+	passwd, err := openInRoot(root, "/etc/passwd")
+	if err != nil {
+		return identity{}, err
+	}
+	defer passwd.Close()
+	group, err := openInRoot(root, "/etc/group")
+	if err != nil {
+		return identity{}, err
+	}
+	defer group.Close()
+	u, err := user.GetExecUser(name, &user.ExecUser{Home: "/"}, bounded(passwd), bounded(group))
+	if err != nil {
+		return identity{}, fmt.Errorf("user %q: %w", name, err)
+	}
+	return newIdentity(u), nil
+}
+
+// newIdentity lists the primary group among the supplementary ones too, so
+// that a set-gid program cannot shed it.
+func newIdentity(u *user.ExecUser) identity {
+	id := identity{home: u.Home}
+	if id.home == "" {
+		id.home = "/"
+	}
+	id.user.UID, id.user.GID = uint32(u.Uid), uint32(u.Gid) //nolint:gosec // user.GetExecUser bounds both
+	id.user.AdditionalGids = []uint32{id.user.GID}
+	for _, gid := range u.Sgids {
+		if gid != u.Gid {
+			id.user.AdditionalGids = append(id.user.AdditionalGids, uint32(gid)) //nolint:gosec // bounded likewise
+		}
+	}
+	return id
+}
+
+// openInRoot opens a regular file of the image, following links as a process
+// inside would. A file that does not exist reads as an empty one.
+func openInRoot(root, name string) (*os.File, error) {
+	dir, err := os.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	fd, err := unix.Openat2(int(dir.Fd()), name, &unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, // a FIFO must not block
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		return os.Open(os.DevNull)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s of the image: %w", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("%s of the image is not a regular file", name), err, f.Close())
+	}
+	return f, nil
+}
+
+func bounded(r io.Reader) io.Reader { return io.LimitReader(r, maxUserFile) }
