@@ -1,0 +1,146 @@
+package buildfile
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
+)
+
+// Expander replaces the variables in the words of one place in a file. Its errors are *Error at that place.
+type Expander struct {
+	file  *File
+	loc   []parser.Range
+	env   shell.EnvGetter
+	unset map[string]struct{}
+}
+
+// Expander works on words at loc with the variables of env.
+func (f *File) Expander(loc []parser.Range, env shell.EnvGetter) *Expander {
+	return &Expander{file: f, loc: loc, env: env, unset: map[string]struct{}{}}
+}
+
+// Word gives word with variables replaced and quotes and escapes removed.
+func (e *Expander) Word(word string) (string, error) {
+	var result string
+	err := e.process(word, func(env shell.EnvGetter) (err error) {
+		var unset map[string]struct{}
+		result, unset, err = shell.NewLex(e.file.escape).ProcessWord(word, env)
+		maps.Copy(e.unset, unset)
+		return err
+	})
+	return result, err
+}
+
+// Words is Word, and splits what is not quoted at spaces.
+func (e *Expander) Words(word string) ([]string, error) {
+	var result []string
+	err := e.process(word, func(env shell.EnvGetter) (err error) {
+		result, err = shell.NewLex(e.file.escape).ProcessWords(word, env)
+		return err
+	})
+	return result, err
+}
+
+// Content replaces variables in the text of a heredoc: quotes stay, and the escape is a backslash whatever the file says.
+func (e *Expander) Content(text string) (string, error) {
+	var result string
+	err := e.process(text, func(env shell.EnvGetter) (err error) {
+		lex := shell.NewLex(parser.DefaultEscapeToken)
+		lex.SkipProcessQuotes = true
+		var unset map[string]struct{}
+		result, unset, err = lex.ProcessWord(text, env)
+		maps.Copy(e.unset, unset)
+		return err
+	})
+	return result, err
+}
+
+// Unset names the variables that Word and Content met without a value, sorted.
+func (e *Expander) Unset() []string {
+	return slices.Sorted(maps.Keys(e.unset))
+}
+
+// Expand replaces, in place, the variables that the language expands in cmd, and checks the words that come out.
+// It gives the names of variables without a value. ENV and ARG see env as it was before them; the values of EXPOSE
+// and the names in COPY --from are left to the caller.
+func (f *File) Expand(cmd instructions.Command, env shell.EnvGetter) ([]string, error) {
+	e := f.Expander(cmd.Location(), env)
+	if c, ok := cmd.(instructions.SupportsSingleWordExpansion); ok {
+		if err := c.Expand(e.Word); err != nil {
+			return nil, f.At(cmd.Location(), "", plain(err))
+		}
+	}
+	if c, ok := cmd.(instructions.SupportsSingleWordExpansionRaw); ok {
+		if err := c.ExpandRaw(e.Content); err != nil {
+			return nil, f.At(cmd.Location(), "", plain(err))
+		}
+	}
+	return e.Unset(), f.Check(cmd)
+}
+
+// Bounds for one expansion: a value may be used many times over, and in a value that is used many times over.
+const (
+	maxExpansion = 4 << 20 // bytes of values
+	maxNesting   = 10_000  // occurrences of ${ in one word
+)
+
+// process runs lex on an environment that hands out only so much.
+func (e *Expander) process(word string, lex func(shell.EnvGetter) error) error {
+	if strings.Count(word, "${") > maxNesting {
+		return e.at(word, fmt.Errorf("more than %d variables in one word", maxNesting))
+	}
+	env := &bounded{EnvGetter: e.env, left: allowance(word)}
+	err := lex(env)
+	switch {
+	case env.left < 0:
+		return e.at(word, errors.New("the variables expand to too much text"))
+	case err != nil:
+		return e.at(word, plain(root(err)))
+	}
+	return nil
+}
+
+func (e *Expander) at(word string, err error) error {
+	first, _, _ := strings.Cut(word, "\n")
+	return e.file.At(e.loc, first, err)
+}
+
+var replaceAll = regexp.MustCompile(`\$\{[^/}]*//`)
+
+// allowance is how many bytes of values word may use. Replacing all of something in a value multiplies.
+func allowance(word string) int {
+	if replaceAll.MatchString(word) {
+		return maxExpansion / len(word)
+	}
+	return maxExpansion
+}
+
+// bounded gives nothing more once the values it gave exceed what was left.
+type bounded struct {
+	shell.EnvGetter
+	left int
+}
+
+func (b *bounded) Get(name string) (string, bool) {
+	value, ok := b.EnvGetter.Get(name)
+	b.left -= len(value)
+	if b.left < 0 {
+		return "", ok
+	}
+	return value, ok
+}
+
+// root is the innermost error: the outer ones only repeat the word.
+func root(err error) error {
+	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
+		err = next
+	}
+	return err
+}
