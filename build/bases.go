@@ -1,0 +1,277 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lbuild/lbuild/build/internal/cache"
+	"github.com/lbuild/lbuild/build/internal/export"
+	"github.com/lbuild/lbuild/build/internal/plan"
+	"github.com/lbuild/lbuild/build/internal/remote"
+	"github.com/lbuild/lbuild/build/internal/source"
+)
+
+// baseImage is an image that a stage starts from, or that COPY --from reads.
+type baseImage struct {
+	name     string             // full reference; "" for images that came from a file
+	target   ocispec.Descriptor // what the name stands for: an index or a manifest
+	manifest ocispec.Descriptor // for one platform
+	config   dockerspec.DockerOCIImage
+	layers   []ocispec.Descriptor
+	fetcher  remotes.Fetcher // of layers that the store lacks; nil: it has all
+}
+
+// resolve finds the images that stages start from, side by side, and puts their triggers into the plan. Triggers may
+// bring stages in that nothing needed before, so it goes on until there is no new one.
+func (s *session) resolve(ctx context.Context) error {
+	for done := 0; done < len(s.plan.Stages); {
+		first, last := done, len(s.plan.Stages)
+		done = last
+		group, ctx := errgroup.WithContext(ctx)
+		for i := first; i < last; i++ {
+			st := s.plan.Stages[i] // a copy: AddTriggers replaces the stages
+			group.Go(func() error {
+				_, err := s.base(ctx, &st)
+				return s.file.At(st.Location, st.Base.Name, err)
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		for i := first; i < last; i++ {
+			if err := s.addTriggers(ctx, i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addTriggers puts the ONBUILD triggers of a stage's image before the stage's instructions.
+func (s *session) addTriggers(ctx context.Context, i int) error {
+	st := &s.plan.Stages[i]
+	img, err := s.base(ctx, st)
+	if err != nil || img == nil || len(img.config.Config.OnBuild) == 0 {
+		return err
+	}
+	cmds, err := s.file.Triggers(&s.file.Stages[st.Index], "image "+st.Base.Name, img.config.Config.OnBuild)
+	if err != nil {
+		return err
+	}
+	return s.plan.AddTriggers(i, cmds)
+}
+
+// base gives the image that a stage starts from; nil where it starts from something else.
+func (s *session) base(ctx context.Context, st *plan.Stage) (*baseImage, error) {
+	ref, ok := s.imageRef(st.Base)
+	if !ok {
+		return nil, nil
+	}
+	return s.image(ctx, ref, st.Platform)
+}
+
+// imageRef is the reference or address of the image that a FROM or COPY --from names. ok is false for the rest.
+func (s *session) imageRef(b plan.Base) (ref string, ok bool) {
+	switch b.Kind {
+	case plan.Image:
+		return b.Name, true
+	case plan.Context:
+		address := s.req.Contexts[b.Name]
+		return address, strings.Contains(address, "://")
+	}
+	return "", false
+}
+
+// image gives the image that a FROM or COPY --from names, from a named context, the image store or a registry.
+func (s *session) image(ctx context.Context, ref string, platform ocispec.Platform) (*baseImage, error) {
+	return s.images.do(ref+" "+platforms.Format(platform), func() (*baseImage, error) {
+		img, err := s.findImage(ctx, ref, platforms.Only(platform))
+		if err != nil {
+			return nil, err
+		}
+		return img, img.read(ctx, s.store.Content())
+	})
+}
+
+func (s *session) findImage(ctx context.Context, ref string, platform platforms.MatchComparer) (*baseImage, error) {
+	scheme, rest, ok := strings.Cut(ref, "://")
+	switch {
+	case ok && scheme == "docker-image":
+		ref = rest
+	case ok && scheme == "oci-layout":
+		return s.fromLayout(ctx, rest, platform)
+	case ok && scheme == "docker-archive":
+		return s.fromArchive(ctx, rest, platform)
+	case ok:
+		return nil, fmt.Errorf("unknown kind of image %q, want docker-image://, oci-layout:// or docker-archive://", scheme+"://")
+	}
+	named, err := remote.ParseReference(ref)
+	if err != nil {
+		return nil, err
+	}
+	if !s.req.Pull {
+		if img, err := s.fromStore(ctx, named, platform); !errdefs.IsNotFound(err) {
+			return img, err
+		}
+	}
+	return s.fromRegistry(ctx, named, platform)
+}
+
+// fromStore takes an image that has a name here. It is not found when the store lacks the name or the platform.
+func (s *session) fromStore(ctx context.Context, named reference.Named, platform platforms.MatchComparer) (*baseImage, error) {
+	name := reference.TagNameOnly(named).String()
+	record, err := s.store.Images().Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := manifestFor(ctx, s.store.Content(), record.Target, platform)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &baseImage{name: name, target: record.Target, manifest: manifest, fetcher: s.lazyFetcher(named)}, nil
+}
+
+// fromRegistry asks the registry of the name, and remembers the answer under it.
+func (s *session) fromRegistry(ctx context.Context, named reference.Named, platform platforms.MatchComparer) (*baseImage, error) {
+	named = reference.TagNameOnly(named)
+	s.events.emit(Event{Type: EventPull, Name: named.String(), State: StateStarted})
+	pulled, err := s.remote.PullManifest(ctx, s.store.Content(), named, platform)
+	if err != nil {
+		return nil, err
+	}
+	fetcher, err := s.remote.Fetcher(ctx, named)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.putImage(ctx, named.String(), pulled.Target); err != nil {
+		return nil, err
+	}
+	s.events.emit(Event{Type: EventPull, Name: named.String(), Digest: string(pulled.Target.Digest), State: StateDone})
+	return &baseImage{name: named.String(), target: pulled.Target, manifest: pulled.Manifest, fetcher: fetcher}, nil
+}
+
+// fromLayout takes an image of an OCI layout: DIR, DIR:TAG or DIR@DIGEST.
+func (s *session) fromLayout(ctx context.Context, ref string, platform platforms.MatchComparer) (*baseImage, error) {
+	dir, selector := cutSelector(ref)
+	target, err := export.LoadLayout(ctx, s.store.Content(), dir, selector)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := manifestFor(ctx, s.store.Content(), target, platform)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", ref, err)
+	}
+	return &baseImage{target: target, manifest: manifest}, nil
+}
+
+// cutSelector splits the tag or digest off an OCI layout's path. A colon inside a directory's name belongs to the path.
+func cutSelector(ref string) (dir, selector string) {
+	if dir, dgst, ok := strings.Cut(ref, "@"); ok {
+		return dir, "@" + dgst
+	}
+	i := strings.LastIndexByte(ref, ':')
+	if i < 0 || strings.ContainsRune(ref[i:], filepath.Separator) {
+		return ref, ""
+	}
+	return ref[:i], ref[i+1:]
+}
+
+// fromArchive takes the only image of an archive that docker save or lbuild save wrote.
+func (s *session) fromArchive(ctx context.Context, path string, platform platforms.MatchComparer) (_ *baseImage, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	list, err := export.LoadArchive(ctx, s.store.Content(), f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(list) != 1 {
+		return nil, fmt.Errorf("%s holds %d images, want one", path, len(list))
+	}
+	manifest, err := manifestFor(ctx, s.store.Content(), list[0].Manifest, platform)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &baseImage{target: list[0].Manifest, manifest: manifest}, nil
+}
+
+// manifestFor gives the manifest of target for a platform. It is not found where an index has none.
+func manifestFor(ctx context.Context, store content.Store, target ocispec.Descriptor, platform platforms.MatchComparer) (ocispec.Descriptor, error) {
+	best := images.LimitManifests(images.FilterPlatforms(images.ChildrenHandler(store), platform), platform, 1)
+	for images.IsIndexType(target.MediaType) {
+		fit, err := best.Handle(ctx, target)
+		if err != nil {
+			return target, err
+		}
+		if len(fit) == 0 {
+			return target, fmt.Errorf("no image for this platform: %w", errdefs.ErrNotFound)
+		}
+		target = fit[0]
+	}
+	return target, nil
+}
+
+// read loads the config and the list of layers.
+func (b *baseImage) read(ctx context.Context, store content.Store) error {
+	var manifest ocispec.Manifest
+	if err := readJSON(ctx, store, b.manifest, &manifest); err != nil {
+		return err
+	}
+	if err := readJSON(ctx, store, manifest.Config, &b.config); err != nil {
+		return err
+	}
+	b.layers = manifest.Layers
+	if len(b.layers) != len(b.config.RootFS.DiffIDs) {
+		return fmt.Errorf("image %s has %d layers and %d diff-ids", b.manifest.Digest, len(b.layers), len(b.config.RootFS.DiffIDs))
+	}
+	return nil
+}
+
+func readJSON(ctx context.Context, store content.Store, desc ocispec.Descriptor, into any) error {
+	data, err := content.ReadBlob(ctx, store, desc)
+	if err != nil {
+		return fmt.Errorf("read %s %s: %w", desc.MediaType, desc.Digest, err)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("decode %s %s: %w", desc.MediaType, desc.Digest, err)
+	}
+	return nil
+}
+
+// lazyFetcher asks the registry of a name only when something is fetched: an image in the store usually is whole.
+func (s *session) lazyFetcher(named reference.Named) remotes.Fetcher {
+	return remotes.FetcherFunc(func(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+		f, err := s.remote.Fetcher(ctx, named)
+		if err != nil {
+			return nil, err
+		}
+		return f.Fetch(ctx, desc)
+	})
+}
+
+// unpacked gives the snapshot of an image's tree, once for each image.
+func (s *session) unpacked(ctx context.Context, img *baseImage) (string, error) {
+	return s.trunks.do(img.manifest.Digest, func() (string, error) {
+		return s.store.Unpack(ctx, img.manifest, img.fetcher)
+	})
+}
+

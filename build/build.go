@@ -1,0 +1,77 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/lbuild/lbuild/build/internal/cache"
+	"github.com/lbuild/lbuild/build/internal/remote"
+	"github.com/lbuild/lbuild/build/internal/run"
+	"github.com/lbuild/lbuild/snapshot"
+)
+
+// Options says what a Builder works with.
+type Options struct {
+	Store              *snapshot.Store // from OpenStore; the caller closes it after the Builder's last call
+	Runtime            string          // path of runc; "": beside the executable, else runc or crun on PATH
+	Jobs               int             // steps that run at once, and layers that are packed at once; 0: number of CPUs
+	InsecureRegistries []string        // hosts that may be spoken to in plain http
+	Version            string          // for the User-Agent
+}
+
+// Builder builds images in one store.
+type Builder struct {
+	store  *snapshot.Store
+	remote *remote.Client
+	cache  *cache.Cache
+	opts   Options
+}
+
+// New makes a Builder. It looks at nothing but opts: a missing runtime is an error of the first RUN.
+func New(opts Options) (*Builder, error) {
+	if opts.Jobs < 0 {
+		return nil, fmt.Errorf("%d jobs are less than one", opts.Jobs)
+	}
+	if opts.Jobs == 0 {
+		opts.Jobs = runtime.NumCPU()
+	}
+	client, err := remote.New(remote.Options{Insecure: opts.InsecureRegistries, Version: opts.Version})
+	if err != nil {
+		return nil, err
+	}
+	return &Builder{store: opts.Store, remote: client, cache: cache.New(opts.Store), opts: opts}, nil
+}
+
+// OpenStore opens the store under root, and ends what builds that died have left there: containers, mounts and
+// half-written files. The caller closes the store.
+func OpenStore(ctx context.Context, root string) (*snapshot.Store, error) {
+	return snapshot.Open(ctx, snapshot.Options{Root: root, Reap: run.Reap})
+}
+
+// Build makes what req asks for. On error nothing of the image is left in the store or at its outputs, but finished
+// steps stay known, so that the next build goes on from there. Errors in a Buildfile are *buildfile.Error.
+func (b *Builder) Build(ctx context.Context, req Request) (_ *Result, err error) {
+	s, ctx, err := b.open(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+
+	if err := s.parse(); err != nil {
+		return nil, err
+	}
+	if err := s.resolve(ctx); err != nil {
+		return nil, err
+	}
+	target, err := s.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	images, err := s.assemble(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	return s.export(ctx, target, images)
+}

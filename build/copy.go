@@ -1,0 +1,154 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+
+	"github.com/lbuild/lbuild/build/internal/cache"
+	"github.com/lbuild/lbuild/build/internal/source"
+)
+
+// transfer is a COPY or ADD.
+type transfer struct {
+	cmd          instructions.Command
+	verb         string // COPY or ADD
+	copy         *instructions.CopyCommand // nil for ADD
+	paths        instructions.SourcesAndDest
+	chown, chmod string
+	unpack       bool
+}
+
+func (st *stage) copy(ctx context.Context, cmd *instructions.CopyCommand) error {
+	return st.transfer(ctx, transfer{
+		cmd: cmd, verb: "COPY", copy: cmd, paths: cmd.SourcesAndDest, chown: cmd.Chown, chmod: cmd.Chmod,
+	})
+}
+
+func (st *stage) add(ctx context.Context, cmd *instructions.AddCommand) error {
+	return st.transfer(ctx, transfer{
+		cmd: cmd, verb: "ADD", paths: cmd.SourcesAndDest, chown: cmd.Chown, chmod: cmd.Chmod, unpack: true,
+	})
+}
+
+// transfer copies files into the stage's tree. Its key holds what is copied, not where that lies.
+func (st *stage) transfer(ctx context.Context, t transfer) error {
+	if err := source.CheckMode(t.chmod); err != nil {
+		return err
+	}
+	sel, err := st.selectFiles(ctx, t)
+	if err != nil {
+		return err
+	}
+	content, err := sel.Digest(ctx)
+	if err != nil {
+		return err
+	}
+	dest := st.absolute(t.paths.DestPath)
+	return st.change(ctx, change{
+		cmd:       t.cmd,
+		name:      title(t.cmd),
+		createdBy: t.createdBy(),
+		key:       cache.NewKey(t.verb, string(st.key), string(content), dest, t.chown, t.chmod),
+		apply: func(ctx context.Context, root string) error {
+			opts := source.CopyOptions{Mode: t.chmod, Unpack: t.unpack}
+			if t.chown != "" {
+				owner, err := source.LookupOwner(root, t.chown)
+				if err != nil {
+					return err
+				}
+				opts.Owner = &owner
+			}
+			return source.Copy(ctx, root, sel, dest, opts)
+		},
+	})
+}
+
+// selectFiles finds what a COPY or ADD names: paths in the context, a stage or an image, and here-documents.
+func (st *stage) selectFiles(ctx context.Context, t transfer) (*source.Selection, error) {
+	var files []source.File
+	for _, f := range t.paths.SourceContents {
+		files = append(files, source.File{Name: f.Path, Data: []byte(f.Data)})
+	}
+	inline := source.Inline(files)
+	if len(t.paths.SourcePaths) == 0 {
+		return inline, nil
+	}
+	tree, err := st.sourceTree(ctx, t.copy)
+	if err != nil {
+		return nil, err
+	}
+	sel, err := tree.Select(ctx, t.paths.SourcePaths)
+	if err != nil {
+		return nil, err
+	}
+	sel.Append(inline)
+	return sel, nil
+}
+
+// createdBy is the line of the history, as docker writes it.
+func (t transfer) createdBy() string {
+	words := []string{t.verb}
+	if t.copy != nil && t.copy.From != "" {
+		words = append(words, "--from="+t.copy.From)
+	}
+	if t.chown != "" {
+		words = append(words, "--chown="+t.chown)
+	}
+	if t.chmod != "" {
+		words = append(words, "--chmod="+t.chmod)
+	}
+	words = append(words, t.paths.SourcePaths...)
+	for _, f := range t.paths.SourceContents {
+		words = append(words, "<<"+f.Path)
+	}
+	return strings.Join(append(words, t.paths.DestPath), " ")
+}
+
+// workdir makes the working directory, owned by the user that the image runs as.
+func (st *stage) workdir(ctx context.Context, cmd *instructions.WorkdirCommand) error {
+	dir := st.chdir(cmd.Path)
+	createdBy := "WORKDIR " + dir
+	if dir == "/" {
+		st.remember(createdBy)
+		return nil
+	}
+	user := st.image.Config.User
+	return st.change(ctx, change{
+		cmd:       cmd,
+		name:      title(cmd),
+		createdBy: createdBy,
+		key:       cache.NewKey("workdir", string(st.key), dir, user),
+		apply: func(_ context.Context, root string) error {
+			var owner *source.Owner
+			if user != "" {
+				o, err := source.LookupOwner(root, user)
+				if err != nil {
+					return fmt.Errorf("owner of the directory: %w", err)
+				}
+				owner = &o
+			}
+			return source.MakeDir(root, dir, owner)
+		},
+	})
+}
+
+// absolute is a destination from the root of the image, with the slash at its end that says it is a directory.
+func (st *stage) absolute(dest string) string {
+	dir := dest == "" || dest == "." || strings.HasSuffix(dest, "/") || strings.HasSuffix(dest, "/.")
+	if !path.IsAbs(dest) {
+		dest = path.Join("/", st.image.Config.WorkingDir, dest)
+	}
+	if dest = path.Clean(dest); dir && dest != "/" {
+		dest += "/"
+	}
+	return dest
+}
+
+// workingDir is where RUN starts.
+func (st *stage) workingDir() string {
+	return path.Join("/", st.image.Config.WorkingDir)
+}

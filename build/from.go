@@ -1,0 +1,131 @@
+package build
+
+import (
+	"context"
+	"slices"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+
+	"github.com/lbuild/lbuild/build/internal/cache"
+	"github.com/lbuild/lbuild/build/internal/plan"
+	"github.com/lbuild/lbuild/build/internal/source"
+)
+
+// from sets the stage up as its base left off.
+func (st *stage) from(ctx context.Context) error {
+	if st.Base.Kind == plan.OnStage {
+		st.inherit(st.s.stages[st.Base.Stage])
+		return nil
+	}
+	img, err := st.s.base(ctx, st.Stage)
+	switch {
+	case err != nil:
+	case img != nil:
+		err = st.fromImage(ctx, img)
+	case st.Base.Kind == plan.Context:
+		err = st.fromTree(ctx, st.s.req.Contexts[st.Base.Name])
+	default:
+		st.image, st.key = emptyImage(st.Platform), cache.NewKey("scratch")
+	}
+	if err != nil {
+		return err
+	}
+	if !hasVar(st.image.Config.Env, "PATH") {
+		st.image.Config.Env = setVar(st.image.Config.Env, "PATH", defaultPath)
+	}
+	st.vars = st.image.Config.Env
+	return nil
+}
+
+// inherit starts from another stage: its tree, config, history and what it declared.
+func (st *stage) inherit(parent *stage) {
+	st.image = cloneImage(parent.image)
+	st.vars, st.args = parent.vars, parent.args
+	st.key, st.snapshot, st.base, st.created = parent.key, parent.snapshot, parent.base, parent.created
+	st.made = slices.Clone(parent.made)
+	st.image.Config.OnBuild = nil // the plan has put them into this stage
+}
+
+// fromImage starts a stage from an image.
+func (st *stage) fromImage(ctx context.Context, img *baseImage) error {
+	name, err := st.s.unpacked(ctx, img)
+	if err != nil {
+		return err
+	}
+	st.base, st.snapshot = img, name
+	st.key = cache.NewKey("image", string(img.manifest.Digest))
+	st.image = cloneImage(img.config)
+	st.image.Config.OnBuild = nil // the plan has put them into this stage
+	st.created = img.config.Created
+	if st.image.RootFS.Type == "" {
+		st.image.RootFS.Type = "layers"
+	}
+	return nil
+}
+
+// fromTree starts a stage from the files of a directory, as a first step that copies them.
+func (st *stage) fromTree(ctx context.Context, dir string) error {
+	st.image, st.key = emptyImage(st.Platform), cache.NewKey("scratch")
+	tree, err := st.s.tree(dir, "")
+	if err != nil {
+		return err
+	}
+	sel, err := tree.Select(ctx, []string{"."})
+	if err != nil {
+		return err
+	}
+	content, err := sel.Digest(ctx)
+	if err != nil {
+		return err
+	}
+	return st.change(ctx, change{
+		cmd: nil, name: "FROM " + st.Base.Name, createdBy: "FROM " + st.Base.Name,
+		key:   cache.NewKey("tree", string(content)),
+		apply: func(ctx context.Context, root string) error { return source.Copy(ctx, root, sel, "/", source.CopyOptions{}) },
+	})
+}
+
+// sourceTree is what a COPY reads: the context, or what --from names.
+func (st *stage) sourceTree(ctx context.Context, cmd *instructions.CopyCommand) (*source.Tree, error) {
+	s := st.s
+	if cmd == nil || cmd.From == "" {
+		return s.contextTree()
+	}
+	from := st.Sources[cmd]
+	switch {
+	case from.Kind == plan.Scratch:
+		return s.snapshotTree(ctx, "")
+	case from.Kind == plan.OnStage:
+		return s.snapshotTree(ctx, s.stages[from.Stage].snapshot)
+	}
+	ref, ok := s.imageRef(from)
+	if !ok {
+		return s.tree(s.req.Contexts[from.Name], "")
+	}
+	img, err := s.image(ctx, ref, st.Platform)
+	if err != nil {
+		return nil, err
+	}
+	name, err := s.unpacked(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	return s.snapshotTree(ctx, name)
+}
+
+// snapshotTree mounts a snapshot read-only until the build ends.
+func (s *session) snapshotTree(ctx context.Context, name string) (*source.Tree, error) {
+	return s.trees.do("snapshot://"+name, func() (*source.Tree, error) {
+		view, err := s.store.View(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		s.onClose(view.Close)
+		tree, err := source.Open(view.Dir(), source.Options{})
+		if err != nil {
+			return nil, err
+		}
+		s.onClose(tree.Close)
+		return tree, nil
+	})
+}

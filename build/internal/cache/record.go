@@ -1,0 +1,110 @@
+package cache
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/diff/layer"
+	"github.com/lbuild/lbuild/snapshot"
+)
+
+// Step is what a step made.
+type Step struct {
+	Snapshot string        `json:"-"`
+	Created  time.Time     `json:"-"`
+	Seconds  float64       `json:"seconds"` // that the step took
+	Content  digest.Digest `json:"content,omitempty"`
+}
+
+// Layer is a packed snapshot.
+type Layer struct {
+	layer.Result
+	Seconds float64 `json:"pack_seconds"`
+}
+
+// Descriptor is the layer's blob as a manifest names it.
+func (l Layer) Descriptor() ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size}
+}
+
+// Cache keeps steps and layers in a store. It may be used from several goroutines and processes; the last writer of a
+// key wins, and all writers of a key are right.
+type Cache struct {
+	store *snapshot.Store
+}
+
+// New gives the cache of a store.
+func New(store *snapshot.Store) *Cache { return &Cache{store: store} }
+
+// Step finds what a finished step made. ok is false when nothing usable is recorded.
+func (c *Cache) Step(ctx context.Context, key Key) (_ Step, ok bool, _ error) {
+	var step Step
+	r, ok, err := c.get(ctx, "step/"+string(key), &step)
+	if err != nil || !ok {
+		return Step{}, false, err
+	}
+	step.Snapshot, step.Created = r.Snapshot, r.Created
+	return step, true, nil
+}
+
+// PutStep records a finished step. Its snapshot must be frozen.
+func (c *Cache) PutStep(ctx context.Context, key Key, step Step) error {
+	return c.put(ctx, snapshot.Record{Key: "step/" + string(key), Snapshot: step.Snapshot, Created: step.Created}, step)
+}
+
+// Layer finds the layer that a snapshot was packed as. ok is false when it was not packed this way, or when its blob
+// is gone or no longer has the bytes of its digest.
+func (c *Cache) Layer(ctx context.Context, name, variant string) (_ Layer, ok bool, _ error) {
+	var l Layer
+	_, ok, err := c.get(ctx, layerKey(name, variant), &l)
+	if err != nil || !ok {
+		return Layer{}, false, err
+	}
+	if l.Entries > 0 && c.store.VerifyBlob(ctx, l.Descriptor()) != nil {
+		return Layer{}, false, nil
+	}
+	return l, true, nil
+}
+
+// PutLayer records how a snapshot was packed. Its blob must be whole.
+func (c *Cache) PutLayer(ctx context.Context, name, variant string, l Layer) error {
+	r := snapshot.Record{Key: layerKey(name, variant), Snapshot: name, Created: time.Now()}
+	if l.Entries > 0 {
+		r.Blobs = []digest.Digest{l.Digest}
+	}
+	return c.put(ctx, r, l)
+}
+
+func layerKey(name, variant string) string { return "layer/" + name + "/" + variant }
+
+func (c *Cache) get(ctx context.Context, key string, into any) (snapshot.Record, bool, error) {
+	r, err := c.store.Record(ctx, key)
+	if errdefs.IsNotFound(err) {
+		return r, false, nil
+	}
+	if err != nil {
+		return r, false, fmt.Errorf("look up %s: %w", key, err)
+	}
+	if err := json.Unmarshal(r.Data, into); err != nil {
+		return r, false, nil // written by another version: as good as not there
+	}
+	return r, true, nil
+}
+
+func (c *Cache) put(ctx context.Context, r snapshot.Record, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", r.Key, err)
+	}
+	r.Data = data
+	if err := c.store.PutRecord(ctx, r); err != nil {
+		return fmt.Errorf("record %s: %w", r.Key, err)
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/distribution/reference"
+
+	"github.com/lbuild/lbuild/build/internal/export"
+	"github.com/lbuild/lbuild/build/internal/remote"
+	"github.com/lbuild/lbuild/diff"
+	"github.com/lbuild/lbuild/diff/compress"
+	"github.com/lbuild/lbuild/diff/layer"
+)
+
+// exporters write one output each. A new type of output is a line here and a function.
+var exporters = map[OutputType]func(*session, context.Context, Output, *stage, image) error{
+	OutputImage:    (*session).exportImage,
+	OutputOCI:      (*session).exportOCI,
+	OutputDocker:   (*session).exportDocker,
+	OutputRegistry: (*session).exportRegistry,
+	OutputLocal:    (*session).exportLocal,
+	OutputTar:      (*session).exportTar,
+}
+
+// isImage tells whether the output needs layers and a manifest.
+func (o Output) isImage() bool { return o.Type != OutputLocal && o.Type != OutputTar }
+
+// outputs are those of the request; without any, the image store.
+func (s *session) outputs() []Output {
+	if len(s.req.Outputs) == 0 {
+		return []Output{{Type: OutputImage}}
+	}
+	return s.req.Outputs
+}
+
+func (s *session) wantsImage() bool {
+	for _, out := range s.outputs() {
+		if out.isImage() {
+			return true
+		}
+	}
+	return false
+}
+
+// checkOutputs refuses outputs that could not be written.
+func (s *session) checkOutputs() error {
+	for _, out := range s.outputs() {
+		if exporters[out.Type] == nil {
+			return fmt.Errorf("unknown output type %q", out.Type)
+		}
+		if toFile := out.Type != OutputImage && out.Type != OutputRegistry; toFile && out.Dest == "" && out.Writer == nil {
+			return fmt.Errorf("output type=%s has no destination", out.Type)
+		}
+		if out.Type == OutputRegistry && len(out.Names)+len(s.req.Tags) == 0 {
+			return errors.New("output type=registry has no name to push to: give a tag or name=")
+		}
+		if _, err := s.names(out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// export writes all outputs, in order, and describes what was built.
+func (s *session) export(ctx context.Context, target *stage, images map[compress.Compression]image) (*Result, error) {
+	for _, out := range s.outputs() {
+		if err := exporters[out.Type](s, ctx, out, target, images[s.compression(out)]); err != nil {
+			return nil, fmt.Errorf("output type=%s: %w", out.Type, err)
+		}
+	}
+	result := &Result{}
+	for _, tag := range s.tags {
+		result.Names = append(result.Names, tag.String())
+	}
+	if list := s.compressions(); len(list) > 0 {
+		img := images[list[0]]
+		result.Manifest, result.Config, result.Layers = img.manifest, img.config.Digest, img.layers
+		s.events.emit(Event{Type: EventResult, Digest: string(img.manifest.Digest)})
+	}
+	return result, nil
+}
+
+// names are the full references that an output gives the image.
+func (s *session) names(out Output) ([]string, error) {
+	tags := s.tags
+	if len(out.Names) > 0 {
+		tags = nil
+		for _, name := range out.Names {
+			named, err := remote.ParseReference(name)
+			if err != nil {
+				return nil, err
+			}
+			tags = append(tags, named)
+		}
+	}
+	var names []string
+	for _, tag := range tags {
+		names = append(names, reference.TagNameOnly(tag).String())
+	}
+	return names, nil
+}
+
+func (s *session) exportImage(ctx context.Context, out Output, _ *stage, img image) error {
+	names, err := s.names(out)
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		names = []string{untagged(img.manifest.Digest)}
+	}
+	for _, name := range names {
+		if err := s.putImage(ctx, name, img.manifest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) exportOCI(ctx context.Context, out Output, _ *stage, img image) error {
+	names, err := s.names(out)
+	if err != nil {
+		return err
+	}
+	exported := export.Image{Manifest: img.manifest, Names: names}
+	if out.Dir {
+		return export.OCIDir(ctx, s.store.Content(), out.Dest, exported)
+	}
+	return out.write(func(w io.Writer) error { return export.OCI(ctx, s.store.Content(), w, exported) })
+}
+
+func (s *session) exportDocker(ctx context.Context, out Output, _ *stage, img image) error {
+	names, err := s.names(out)
+	if err != nil {
+		return err
+	}
+	return out.write(func(w io.Writer) error {
+		return export.Docker(ctx, s.store.Content(), w, []export.Image{{Manifest: img.manifest, Names: names}})
+	})
+}
+
+func (s *session) exportRegistry(ctx context.Context, out Output, _ *stage, img image) error {
+	names, err := s.names(out)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := s.push(ctx, name, img.manifest, s.events.emit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) exportLocal(ctx context.Context, out Output, target *stage, _ image) error {
+	view, err := s.store.View(ctx, target.snapshot)
+	if err != nil {
+		return err
+	}
+	return errors.Join(export.Tree(ctx, view.Dir(), out.Dest), view.Close())
+}
+
+func (s *session) exportTar(ctx context.Context, out Output, target *stage, _ image) error {
+	view, err := s.store.View(ctx, target.snapshot)
+	if err != nil {
+		return err
+	}
+	err = out.write(func(w io.Writer) error {
+		files := diff.Upper(ctx, diff.UpperOptions{Upper: view.Dir()})
+		_, err := layer.Write(ctx, w, files, layer.Options{Compression: compress.Compression{Name: "none"}, Epoch: s.req.Epoch})
+		return err
+	})
+	return errors.Join(err, view.Close())
+}
+
+// write sends what fn writes to the output's writer or file. A file appears whole or not at all.
+func (o Output) write(fn func(io.Writer) error) error {
+	if o.Writer != nil {
+		return fn(o.Writer)
+	}
+	return export.File(o.Dest, fn)
+}

@@ -1,0 +1,111 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/lbuild/lbuild/build/internal/cache"
+	"github.com/lbuild/lbuild/diff"
+	"github.com/lbuild/lbuild/diff/compress"
+	"github.com/lbuild/lbuild/diff/layer"
+)
+
+// packSoon starts to pack a frozen step in all compressions that the outputs need, while later steps run.
+func (s *session) packSoon(ctx context.Context, made madeStep) {
+	for _, c := range s.compressions() {
+		s.group.Go(func() error {
+			_, err := s.pack(ctx, made, c)
+			return err
+		})
+	}
+}
+
+// pack gives the layer of a step in one compression. It is packed once; a later call waits for the first.
+func (s *session) pack(ctx context.Context, made madeStep, c compress.Compression) (cache.Layer, error) {
+	variant := s.variant(c)
+	return s.packs.do(made.Snapshot+" "+variant, func() (cache.Layer, error) {
+		l, ok, err := s.cache.Layer(ctx, made.Snapshot, variant)
+		if err != nil || ok {
+			return l, err
+		}
+		if l, err = s.packNow(ctx, made, c); err != nil {
+			return l, fmt.Errorf("pack the layer of line %d: %w", made.line, err)
+		}
+		return l, s.cache.PutLayer(ctx, made.Snapshot, variant, l)
+	})
+}
+
+// packNow walks the snapshot, writes the layer into the store and says so.
+func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compression) (cache.Layer, error) {
+	if err := s.slots.Acquire(ctx, 1); err != nil {
+		return cache.Layer{}, err
+	}
+	defer s.slots.Release(1)
+	started := time.Now()
+	s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: StateStarted})
+	result, err := s.writeLayer(ctx, made, c)
+	took := time.Since(started)
+	if err != nil {
+		s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: outcome(ctx, err, took).State, Text: err.Error()})
+		return cache.Layer{}, err
+	}
+	s.events.emit(Event{
+		Type: EventPack, ID: made.id, Line: made.line, State: StateDone, Seconds: took.Seconds(),
+		Digest: string(result.Digest), Size: result.Size, UncompressedSize: result.UncompressedSize,
+	})
+	return cache.Layer{Result: result, Seconds: took.Seconds()}, nil
+}
+
+func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Compression) (_ layer.Result, err error) {
+	dirs, err := s.store.Dirs(ctx, made.Snapshot)
+	if err != nil {
+		return layer.Result{}, err
+	}
+	blob, err := s.store.NewBlob(ctx)
+	if err != nil {
+		return layer.Result{}, err
+	}
+	defer func() { err = errors.Join(err, blob.Close()) }()
+	changes := diff.Upper(ctx, diff.UpperOptions{
+		Upper: dirs.Upper, Lower: dirs.Lower, UserXattr: dirs.UserXattr, Whiteouts: s.req.Whiteouts,
+		Warn: func(w diff.Warning) { s.warn(made.line, w.String()) },
+	})
+	result, err := layer.Write(ctx, blob, changes, layer.Options{Compression: c, Epoch: s.req.Epoch})
+	if err != nil || result.Entries == 0 {
+		return result, err
+	}
+	return result, blob.Commit(ctx, result.Size, result.Digest, map[string]string{labelUncompressed: string(result.DiffID)})
+}
+
+// variant names everything besides the snapshot that a layer's bytes depend on.
+func (s *session) variant(c compress.Compression) string {
+	parts := []string{c.ID(), fmt.Sprint("whiteouts=", s.req.Whiteouts)}
+	if s.req.Epoch != nil {
+		parts = append(parts, fmt.Sprint("epoch=", s.req.Epoch.Unix()))
+	}
+	return strings.Join(parts, " ")
+}
+
+// compressions are those that the outputs need, each once, the request's own first.
+func (s *session) compressions() []compress.Compression {
+	var list []compress.Compression
+	seen := map[compress.Compression]bool{}
+	for _, out := range s.outputs() {
+		if c := s.compression(out); out.isImage() && !seen[c] {
+			seen[c] = true
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// compression is what an output wants its layers in.
+func (s *session) compression(out Output) compress.Compression {
+	if out.Compression != nil {
+		return *out.Compression
+	}
+	return s.req.Compression
+}

@@ -1,0 +1,97 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/pkg/archive/compression"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/diff"
+	"github.com/lbuild/lbuild/diff/compress"
+	"github.com/lbuild/lbuild/diff/layer"
+	"github.com/lbuild/lbuild/snapshot"
+)
+
+// forced tells whether an output wants the base's layers in compression c too.
+func (s *session) forced(c compress.Compression) bool {
+	for _, out := range s.outputs() {
+		if out.ForceCompression && out.isImage() && s.compression(out) == c {
+			return true
+		}
+	}
+	return false
+}
+
+// recompress stores a layer of the base in another compression. The tar inside stays the same, so its diff-id does.
+func (s *session) recompress(ctx context.Context, l Layer, desc ocispec.Descriptor, c compress.Compression) (_ Layer, err error) {
+	reader, err := s.store.Content().ReaderAt(ctx, desc)
+	if err != nil {
+		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	plain, err := compression.DecompressStream(content.NewReader(reader))
+	if err != nil {
+		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
+	}
+	defer func() { err = errors.Join(err, plain.Close()) }()
+	blob, err := s.store.NewBlob(ctx)
+	if err != nil {
+		return l, err
+	}
+	defer func() { err = errors.Join(err, blob.Close()) }()
+
+	l.MediaType = c.MediaType()
+	if l.UncompressedSize, l.Size, l.Digest, err = squeeze(blob, plain, c); err != nil {
+		return l, fmt.Errorf("pack layer %s anew: %w", desc.Digest, err)
+	}
+	return l, blob.Commit(ctx, l.Size, l.Digest, map[string]string{labelUncompressed: string(l.DiffID)})
+}
+
+// squeeze copies plain to blob in compression c.
+func squeeze(blob *snapshot.BlobWriter, plain io.Reader, c compress.Compression) (in, out int64, _ digest.Digest, _ error) {
+	hash := digest.Canonical.Digester()
+	count := &counter{w: io.MultiWriter(blob, hash.Hash())}
+	w, err := c.NewWriter(count, runtime.GOMAXPROCS(0))
+	if err != nil {
+		return 0, 0, "", err
+	}
+	in, err = io.Copy(w, plain)
+	if err = errors.Join(err, w.Close()); err != nil {
+		return 0, 0, "", err
+	}
+	return in, count.n, hash.Digest(), nil
+}
+
+// counter counts what goes through it.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// emptyLayer stores a layer without entries, for an image that would have none.
+func (s *session) emptyLayer(ctx context.Context, c compress.Compression) (_ Layer, err error) {
+	blob, err := s.store.NewBlob(ctx)
+	if err != nil {
+		return Layer{}, err
+	}
+	defer func() { err = errors.Join(err, blob.Close()) }()
+	none := func(func(diff.Change, error) bool) {}
+	r, err := layer.Write(ctx, blob, none, layer.Options{Compression: c})
+	if err != nil {
+		return Layer{}, err
+	}
+	l := Layer{CreatedBy: "empty layer", DiffID: r.DiffID, Digest: r.Digest, MediaType: r.MediaType, Size: r.Size, UncompressedSize: r.UncompressedSize}
+	return l, blob.Commit(ctx, r.Size, r.Digest, map[string]string{labelUncompressed: string(r.DiffID)})
+}

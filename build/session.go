@@ -1,0 +1,229 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/lbuild/lbuild/build/buildfile"
+	"github.com/lbuild/lbuild/build/internal/cache"
+	"github.com/lbuild/lbuild/build/internal/plan"
+	"github.com/lbuild/lbuild/build/internal/remote"
+	"github.com/lbuild/lbuild/build/internal/source"
+	"github.com/lbuild/lbuild/snapshot"
+)
+
+// session is one build: what it was asked for, and what its stages share.
+type session struct {
+	*Builder
+	req      Request
+	tags     []reference.Named
+	platform ocispec.Platform // of the target
+	host     ocispec.Platform
+	lease    *snapshot.Lease
+	events   emitter
+	slots    *semaphore.Weighted // one for each step that runs and each layer that is packed
+
+	dir    string // context directory; the unpacked one when the context came as a tar
+	ignore string // path of the Buildfile, beside which its ignore file may lie; "" when it has none
+	file   *buildfile.File
+	plan   *plan.Plan
+
+	trees  once[string, *source.Tree] // contexts and directories, by path
+	images once[string, *baseImage]
+	trunks once[digest.Digest, string] // snapshots of images, by manifest
+	flight once[cache.Key, cache.Step]
+	packs  once[string, cache.Layer]
+
+	argValues map[string]string // build arguments
+	stages    []*stage          // as in the plan
+	group     *errgroup.Group   // of the stages and the packing
+
+	mu      sync.Mutex
+	closers []func() error // run in reverse when the build ends
+}
+
+// open checks the request, takes a lease and finds the Buildfile's text. The returned context carries the lease.
+func (b *Builder) open(ctx context.Context, req Request) (*session, context.Context, error) {
+	s := &session{Builder: b, req: req, host: platforms.DefaultSpec(), slots: semaphore.NewWeighted(int64(b.opts.Jobs))}
+	s.events.sink = req.Events
+	if err := s.check(); err != nil {
+		return nil, nil, err
+	}
+	lease, err := b.store.Lease(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.lease = lease
+	s.onClose(lease.Release)
+	ctx = lease.Context(ctx)
+	if err := s.openContext(ctx); err != nil {
+		return nil, nil, errors.Join(err, s.close())
+	}
+	return s, ctx, nil
+}
+
+// onClose has fn run when the build ends, before what was taken earlier is given back.
+func (s *session) onClose(fn func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closers = append(s.closers, fn)
+}
+
+// close gives back what the session holds, last taken first.
+func (s *session) close() error {
+	var errs []error
+	for len(s.closers) > 0 {
+		last := len(s.closers) - 1
+		errs = append(errs, s.closers[last]())
+		s.closers = s.closers[:last]
+	}
+	return errors.Join(errs...)
+}
+
+// check refuses what can be known to be wrong before anything is read or made.
+func (s *session) check() error {
+	s.platform = s.host
+	if s.req.Platform != nil {
+		s.platform = platforms.Normalize(*s.req.Platform)
+	}
+	switch s.req.Network {
+	case "", "default", "host", "none":
+	default:
+		return fmt.Errorf("unknown network %q, want host or none", s.req.Network)
+	}
+	for _, tag := range s.req.Tags {
+		named, err := remote.ParseReference(tag)
+		if err != nil {
+			return err
+		}
+		s.tags = append(s.tags, named)
+	}
+	return s.checkOutputs()
+}
+
+// openContext makes the context a directory and reads the Buildfile's text, unless the request holds it.
+func (s *session) openContext(ctx context.Context) error {
+	s.dir = s.req.Context
+	if s.dir == "" {
+		s.dir = "."
+	}
+	if s.req.ContextTar != nil {
+		s.dir = filepath.Join(s.lease.Dir(), "context")
+		if err := os.Mkdir(s.dir, 0o700); err != nil {
+			return fmt.Errorf("make a place for the context: %w", err)
+		}
+		if err := source.Extract(ctx, s.req.ContextTar, s.dir); err != nil {
+			return fmt.Errorf("unpack the context: %w", err)
+		}
+	}
+	if info, err := os.Stat(s.dir); err != nil {
+		return fmt.Errorf("context: %w", err)
+	} else if !info.IsDir() {
+		return fmt.Errorf("context %s is not a directory", s.dir)
+	}
+	if s.req.BuildfileText != nil {
+		return nil
+	}
+	return s.readBuildfile()
+}
+
+// defaultNames are tried in this order where no Buildfile is named.
+var defaultNames = []string{"Buildfile", "Dockerfile", "Containerfile"}
+
+func (s *session) readBuildfile() error {
+	path := s.req.Buildfile
+	if path == "" {
+		for _, name := range defaultNames {
+			if _, err := os.Stat(filepath.Join(s.dir, name)); err == nil {
+				s.req.Buildfile, path = name, filepath.Join(s.dir, name)
+				break
+			}
+		}
+	} else if s.req.ContextTar != nil {
+		path = filepath.Join(s.dir, filepath.Clean("/"+path))
+	}
+	if path == "" {
+		return fmt.Errorf("no %s in %s", strings.Join(defaultNames, ", "), s.dir)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the Buildfile: %w", err)
+	}
+	if text == nil {
+		text = []byte{}
+	}
+	s.req.BuildfileText, s.ignore = text, path
+	return nil
+}
+
+// parse reads the Buildfile and plans its stages.
+func (s *session) parse() error {
+	file, err := buildfile.Parse(s.req.Buildfile, s.req.BuildfileText)
+	if err != nil {
+		return err
+	}
+	s.file = file
+	for _, w := range file.Warnings {
+		s.warn(w.Line, w.Text)
+	}
+	s.argValues = s.args()
+	s.plan, err = plan.New(file, plan.Options{
+		Target: s.req.Target, Args: s.argValues, BuildPlatform: s.host, TargetPlatform: s.platform, Contexts: s.req.Contexts,
+	})
+	if err != nil {
+		return err
+	}
+	for _, w := range s.plan.Warnings {
+		s.warn(w.Line, w.Text)
+	}
+	return nil
+}
+
+// args are the build arguments. As with docker, SOURCE_DATE_EPOCH is one of them when the request has an epoch.
+func (s *session) args() map[string]string {
+	args := make(map[string]string, len(s.req.Args)+1)
+	if s.req.Epoch != nil {
+		args["SOURCE_DATE_EPOCH"] = fmt.Sprint(s.req.Epoch.Unix())
+	}
+	for k, v := range s.req.Args {
+		args[k] = v
+	}
+	return args
+}
+
+func (s *session) warn(line int, text string) {
+	s.events.emit(Event{Type: EventWarning, File: s.file.Name, Line: line, Text: text})
+}
+
+// contextTree is the build context, without what its ignore file leaves out.
+func (s *session) contextTree() (*source.Tree, error) {
+	return s.tree(s.dir, s.ignore)
+}
+
+// tree opens a directory that the user named, once. Everything in it counts as owned by root.
+func (s *session) tree(dir, buildfile string) (*source.Tree, error) {
+	return s.trees.do(dir, func() (*source.Tree, error) {
+		patterns, err := source.ReadIgnore(dir, buildfile)
+		if err != nil {
+			return nil, err
+		}
+		t, err := source.Open(dir, source.Options{Ignore: patterns, RootOwned: true})
+		if err != nil {
+			return nil, err
+		}
+		s.onClose(t.Close)
+		return t, nil
+	})
+}

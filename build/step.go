@@ -1,0 +1,142 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/build/internal/cache"
+)
+
+// comment is what lbuild writes into the history entries that it makes.
+const comment = "lbuild"
+
+// change is an instruction that changes files.
+type change struct {
+	cmd       instructions.Command
+	name      string // as shown to the user
+	createdBy string
+	key       cache.Key
+	apply     func(ctx context.Context, root string) error // on a mounted workspace
+}
+
+// change gives the stage the tree that c makes: the recorded one where its key is known, else a new one.
+func (st *stage) change(ctx context.Context, c change) error {
+	step, cached, err := st.find(ctx, c)
+	if err != nil {
+		return err
+	}
+	if cached {
+		st.report(c, Event{State: StateCached, Seconds: step.Seconds})
+	} else {
+		step, err = st.s.flight.do(c.key, func() (cache.Step, error) { return st.make(ctx, c) })
+		if err != nil {
+			return err
+		}
+	}
+	st.key, st.snapshot = c.key, step.Snapshot
+	st.created = &step.Created
+	st.image.History = append(st.image.History, ocispec.History{CreatedBy: c.createdBy, Comment: comment, Created: st.created})
+	made := madeStep{Step: step, id: st.id(), line: line(c.cmd), history: len(st.image.History) - 1, cached: cached}
+	st.made = append(st.made, made)
+	if st.packed {
+		st.s.packSoon(ctx, made)
+	}
+	return nil
+}
+
+// find looks the step up, unless the user asked to run it again.
+func (st *stage) find(ctx context.Context, c change) (cache.Step, bool, error) {
+	if st.s.noCache(st.Name) {
+		return cache.Step{}, false, nil
+	}
+	return st.s.cache.Step(ctx, c.key)
+}
+
+// make runs the step in a workspace on the last snapshot, freezes the workspace and records it. A step that fails or
+// is canceled leaves nothing.
+func (st *stage) make(ctx context.Context, c change) (_ cache.Step, err error) {
+	if err := st.s.slots.Acquire(ctx, 1); err != nil {
+		return cache.Step{}, err
+	}
+	defer st.s.slots.Release(1)
+	started := time.Now()
+	st.report(c, Event{State: StateStarted})
+	defer func() { st.report(c, outcome(ctx, err, time.Since(started))) }()
+
+	name, err := st.inWorkspace(ctx, c.apply)
+	if err != nil {
+		return cache.Step{}, err
+	}
+	step := cache.Step{Snapshot: name, Created: time.Now().UTC().Truncate(time.Second), Seconds: time.Since(started).Seconds()}
+	return step, st.s.cache.PutStep(ctx, c.key, step)
+}
+
+// inWorkspace applies a change to a new workspace on the stage's snapshot and freezes it.
+func (st *stage) inWorkspace(ctx context.Context, apply func(context.Context, string) error) (string, error) {
+	ws, err := st.s.store.Prepare(ctx, st.snapshot)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = ws.Discard() }() // after Commit there is nothing to discard; after an error that one counts
+	root, err := ws.Mount(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := apply(ctx, root); err != nil {
+		return "", err
+	}
+	return ws.Commit(ctx)
+}
+
+// outcome is the last event of a step that ran.
+func outcome(ctx context.Context, err error, took time.Duration) Event {
+	ev := Event{State: StateDone, Seconds: took.Seconds()}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		ev.State = StateCanceled
+	default:
+		ev.State, ev.Text = StateFailed, err.Error()
+	}
+	return ev
+}
+
+func (st *stage) report(c change, ev Event) {
+	ev.Type, ev.ID, ev.Stage, ev.Line, ev.Name = EventStep, st.id(), st.Name, line(c.cmd), c.name
+	st.s.events.emit(ev)
+}
+
+// line is where an instruction stands in the Buildfile.
+func line(cmd instructions.Command) int {
+	if cmd == nil {
+		return 0
+	}
+	if loc := cmd.Location(); len(loc) > 0 {
+		return loc[0].Start.Line
+	}
+	return 0
+}
+
+func (s *session) noCache(stage string) bool {
+	if s.req.NoCache {
+		return true
+	}
+	for _, name := range s.req.NoCacheStages {
+		if name == stage {
+			return true
+		}
+	}
+	return false
+}
+
+// title is an instruction as the Buildfile has it, on one line.
+func title(cmd instructions.Command) string {
+	if s, ok := cmd.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return cmd.Name()
+}

@@ -1,0 +1,57 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/build/internal/remote"
+)
+
+// untaggedPrefix is before the digest in the names of images that were built without a tag.
+const untaggedPrefix = "lbuild.local/untagged@"
+
+// untagged is the name in the image store of an image without a tag.
+func untagged(dgst digest.Digest) string { return untaggedPrefix + string(dgst) }
+
+// isUntagged tells whether name was made by untagged.
+func isUntagged(name string) bool { return strings.HasPrefix(name, untaggedPrefix) }
+
+// putImage makes name stand for target in the image store, whatever it stood for before.
+func (b *Builder) putImage(ctx context.Context, name string, target ocispec.Descriptor) error {
+	img := images.Image{Name: name, Target: target}
+	_, err := b.store.Images().Create(ctx, img)
+	if errdefs.IsAlreadyExists(err) {
+		_, err = b.store.Images().Update(ctx, img, "target")
+	}
+	if err != nil {
+		return fmt.Errorf("name the image %s: %w", name, err)
+	}
+	return nil
+}
+
+// push sends target to the registry of name and tells events how far each blob is.
+func (b *Builder) push(ctx context.Context, name string, target ocispec.Descriptor, events func(Event)) error {
+	named, err := remote.ParseReference(name)
+	if err != nil {
+		return err
+	}
+	return b.remote.Push(ctx, b.store.Content(), target, named, func(p remote.Progress) {
+		events(Event{
+			Type: EventPush, Name: named.String(), Digest: string(p.Digest), State: State(p.State), Current: p.Current, Total: p.Total,
+		})
+	})
+}
+
+// platformName is the platform of a stage, for its keys.
+func (st *stage) platformName() string { return platforms.FormatAll(st.image.Platform) }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
