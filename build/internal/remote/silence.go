@@ -1,0 +1,194 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// watched ends a request whose host is silent: before the answer, in the middle of its body, or by not taking the bytes
+// of an upload. Time that passes because the caller does not read, or has nothing to send, does not count.
+type watched struct {
+	base     http.RoundTripper
+	patience patience
+	hosts    *silences
+}
+
+// silentError says that a host sent nothing for some time.
+type silentError struct {
+	lasted time.Duration
+	dead   bool // and is not asked again
+}
+
+func (e *silentError) Error() string { return fmt.Sprintf("sent nothing for %s", e.lasted) }
+
+func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
+	host := w.hosts.of(req.URL.Host)
+	dog := newWatchdog(req.Context(), w.patience, host)
+	left := host.wait(w.patience)
+	if left <= 0 {
+		host.done(false)
+		return nil, errors.Join(&silentError{w.patience.dead, true}, closeBody(req))
+	}
+	dog.arm(left)
+	req = req.WithContext(dog.ctx)
+	if req.Body != nil {
+		req.Body = &watchedUpload{ReadCloser: req.Body, dog: dog}
+	}
+	resp, err := w.base.RoundTrip(req)
+	dog.disarm()
+	host.done(err == nil)
+	if err != nil {
+		err = dog.reason(err)
+		dog.cancel(nil)
+		return nil, err
+	}
+	resp.Body = &watchedBody{ReadCloser: resp.Body, dog: dog}
+	return resp, nil
+}
+
+func closeBody(req *http.Request) error {
+	if req.Body == nil {
+		return nil
+	}
+	return req.Body.Close()
+}
+
+// watchdog cancels one request when nothing moves for too long.
+type watchdog struct {
+	ctx      context.Context // of the request on its way
+	cancel   context.CancelCauseFunc
+	timer    *time.Timer
+	patience patience
+	host     *silence
+}
+
+func newWatchdog(parent context.Context, p patience, host *silence) *watchdog {
+	d := &watchdog{patience: p, host: host}
+	d.ctx, d.cancel = context.WithCancelCause(parent)
+	return d
+}
+
+// arm gives the host until the end of its silence, or less when it is nearly dead.
+func (d *watchdog) arm(left time.Duration) {
+	silent := &silentError{lasted: d.patience.silence}
+	if left < d.patience.silence {
+		silent = &silentError{lasted: d.patience.dead, dead: true}
+	}
+	d.timer = time.AfterFunc(min(left, d.patience.silence), func() { d.cancel(silent) })
+}
+
+func (d *watchdog) disarm() { d.timer.Stop() }
+func (d *watchdog) rearm()  { d.timer.Reset(d.patience.silence) }
+
+// reason returns the watchdog's own error when that is why err came about.
+func (d *watchdog) reason(err error) error {
+	if silent, ok := errors.AsType[*silentError](context.Cause(d.ctx)); ok {
+		return silent
+	}
+	return err
+}
+
+// watchedUpload is a body on its way out. The time between two reads is the network's, that within a read the caller's.
+type watchedUpload struct {
+	io.ReadCloser
+	dog *watchdog
+}
+
+func (b *watchedUpload) Read(p []byte) (int, error) {
+	b.dog.disarm()
+	b.dog.host.heard()
+	n, err := b.ReadCloser.Read(p)
+	b.dog.rearm()
+	return n, err
+}
+
+// watchedBody is the body of an answer. Whatever breaks it off is io.ErrUnexpectedEOF, on which containerd's fetcher
+// goes on from the same byte with a new request.
+type watchedBody struct {
+	io.ReadCloser
+	dog *watchdog
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	b.dog.host.wait(b.dog.patience)
+	b.dog.rearm()
+	n, err := b.ReadCloser.Read(p)
+	b.dog.disarm()
+	b.dog.host.done(n > 0 || err == io.EOF)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	silent := b.dog.reason(err) != err
+	if !silent && b.dog.ctx.Err() != nil {
+		return n, err // the caller gave up
+	}
+	return n, io.ErrUnexpectedEOF
+}
+
+func (b *watchedBody) Close() error {
+	b.dog.disarm()
+	defer b.dog.cancel(nil)
+	return b.ReadCloser.Close()
+}
+
+// silences knows for each host since when it is silent.
+type silences struct {
+	mu    sync.Mutex
+	hosts map[string]*silence
+}
+
+func (s *silences) of(host string) *silence {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hosts == nil {
+		s.hosts = map[string]*silence{}
+	}
+	if s.hosts[host] == nil {
+		s.hosts[host] = &silence{}
+	}
+	return s.hosts[host]
+}
+
+// silence of one host, over all requests to it: a dead registry must not cost the full time for each blob.
+type silence struct {
+	mu      sync.Mutex
+	waiting int       // requests that want something from the host at this moment
+	since   time.Time // when it was last heard, or first asked
+	lost    time.Time // when a request last failed without an answer; zero since it was heard
+}
+
+// wait starts to count and returns how long the host still has before it counts as dead.
+func (s *silence) wait(p patience) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	// A failure that is long ago says nothing about the host today.
+	if s.waiting == 0 && now.Sub(s.lost) > p.dead/4 {
+		s.since = now
+	}
+	s.waiting++
+	return s.since.Add(p.dead).Sub(now)
+}
+
+// done ends what wait began.
+func (s *silence) done(heard bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting--
+	if heard {
+		s.since, s.lost = time.Now(), time.Time{}
+		return
+	}
+	s.lost = time.Now()
+}
+
+func (s *silence) heard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since, s.lost = time.Now(), time.Time{}
+}

@@ -1,0 +1,143 @@
+package remote
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"strings"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/containerd/containerd/v2/core/content"
+	remoteserrors "github.com/containerd/containerd/v2/core/remotes/errors"
+	"github.com/containerd/containerd/v2/pkg/labels"
+	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// pushPart sends one blob or manifest, from its beginning again when the registry broke off.
+func (p *pusher) pushPart(ctx context.Context, desc ocispec.Descriptor) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval = p.client.patience.pause
+	pause.Multiplier = 2
+	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, p.try(ctx, desc) },
+		backoff.WithBackOff(pause),
+		backoff.WithMaxTries(uint(p.client.patience.tries)),
+		backoff.WithMaxElapsedTime(0))
+	return err
+}
+
+// try sends one blob or manifest once and marks the errors that another try cannot mend.
+func (p *pusher) try(ctx context.Context, desc ocispec.Descriptor) error {
+	withSources := p.mountable(ctx, desc)
+	err := p.send(ctx, withSources)
+	if refused(err) && len(withSources.Annotations) > 0 {
+		// Some registries refuse a mount that they do not like, where others just ask for the blob.
+		err = p.send(ctx, plain(desc))
+	}
+	failed, ok := errors.AsType[*failure](err)
+	switch {
+	case err == nil:
+		return nil
+	case !ok || !failed.upload || failed.retryAfter > p.client.patience.longest:
+		return backoff.Permanent(err)
+	case failed.retryAfter > 0:
+		return errors.Join(err, &backoff.RetryAfterError{Duration: failed.retryAfter})
+	}
+	return err
+}
+
+// refused reports that the registry understood a request and said no.
+func refused(err error) bool {
+	_, ok := errors.AsType[remoteserrors.ErrUnexpectedStatus](err)
+	return ok
+}
+
+func plain(desc ocispec.Descriptor) ocispec.Descriptor {
+	desc.Annotations = nil
+	return desc
+}
+
+// mountable adds to a descriptor the repositories that are known to have the blob, as containerd's pusher wants it.
+func (p *pusher) mountable(ctx context.Context, desc ocispec.Descriptor) ocispec.Descriptor {
+	desc = plain(desc)
+	info, err := p.store.Info(ctx, desc.Digest)
+	if err != nil {
+		return desc // reading the blob will say why
+	}
+	sources := maps.Clone(info.Labels)
+	maps.DeleteFunc(sources, func(key, _ string) bool {
+		return !strings.HasPrefix(key, labels.LabelDistributionSource+".")
+	})
+	desc.Annotations = sources
+	return desc
+}
+
+func (p *pusher) send(ctx context.Context, desc ocispec.Descriptor) (err error) {
+	w, err := p.base.Push(ctx, desc)
+	if errdefs.IsAlreadyExists(err) {
+		p.report(Progress{Digest: desc.Digest, State: StateExists, Current: desc.Size, Total: desc.Size})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// Closing after a commit says nothing new, and after an error nothing better.
+	defer func() { _ = w.Close() }()
+	ra, err := p.store.ReaderAt(ctx, desc)
+	if err != nil {
+		return fmt.Errorf("blob %s in the store: %w", desc.Digest, err)
+	}
+	defer func() { err = errors.Join(err, ra.Close()) }()
+	if ra.Size() != desc.Size {
+		return fmt.Errorf("blob %s in the store is damaged: it has %d bytes of %d", desc.Digest, ra.Size(), desc.Size)
+	}
+	p.report(Progress{Digest: desc.Digest, State: StateStarted, Total: desc.Size})
+	body := &upload{SectionReader: io.NewSectionReader(ra, 0, ra.Size()), pusher: p, desc: desc}
+	if err := content.Copy(ctx, w, body, desc.Size, desc.Digest); err != nil {
+		if refused(err) {
+			return cmp.Or(body.damage(), err)
+		}
+		return err
+	}
+	p.report(Progress{Digest: desc.Digest, State: StateDone, Current: desc.Size, Total: desc.Size})
+	return nil
+}
+
+func (p *pusher) report(progress Progress) {
+	if p.progress == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.progress(progress)
+}
+
+// upload reads a blob of the store and reports how far it is.
+type upload struct {
+	*io.SectionReader
+	pusher *pusher
+	desc   ocispec.Descriptor
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.SectionReader.Read(p)
+	if at, seekErr := u.Seek(0, io.SeekCurrent); seekErr == nil && n > 0 {
+		u.pusher.report(Progress{Digest: u.desc.Digest, State: StateStarted, Current: at, Total: u.desc.Size})
+	}
+	return n, err
+}
+
+// damage says whether the store itself holds other bytes than the digest's: a registry refuses them in its own words.
+func (u *upload) damage() error {
+	if _, err := u.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	got, err := u.desc.Digest.Algorithm().FromReader(u.SectionReader)
+	if err == nil && got != u.desc.Digest {
+		err = fmt.Errorf("blob %s in the store is damaged: its bytes have the digest %s", u.desc.Digest, got)
+	}
+	return err
+}
