@@ -25,7 +25,7 @@ func (r Runtime) execute(ctx context.Context, b bundle, c Command) error {
 		return nil
 	}
 	if cause := ctx.Err(); cause != nil {
-		return fmt.Errorf("run %s: %w", c.Args[0], errors.Join(cause, r.reap(context.WithoutCancel(ctx), b)))
+		return fmt.Errorf("run %s: %w", c.Args[0], errors.Join(cause, b.end(context.WithoutCancel(ctx))))
 	}
 	return r.failure(b, status, err)
 }

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/containerd/go-runc"
 )
 
 // cgroupRoot is where every Linux system mounts its cgroups: the unified tree
@@ -20,10 +18,10 @@ import (
 const cgroupRoot = "/sys/fs/cgroup"
 
 // Reap ends the containers that a process which died in the middle of Run
-// left in its Scratch directory, and removes their files. A directory that
-// does not exist holds none. It may be repeated, and must not be called while
-// the owner of scratch lives.
-func Reap(ctx context.Context, r Runtime, scratch string) error {
+// left in its Scratch directory, and removes their files; it needs no runtime
+// for that. A directory that does not exist holds none. It may be repeated,
+// but not be called while the owner of scratch lives.
+func Reap(ctx context.Context, scratch string) error {
 	entries, err := os.ReadDir(scratch)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -35,19 +33,17 @@ func Reap(ctx context.Context, r Runtime, scratch string) error {
 	for _, e := range entries {
 		if e.IsDir() && strings.HasPrefix(e.Name(), idPrefix) {
 			b := bundleAt(scratch, e.Name())
-			errs = append(errs, r.reap(ctx, b), b.remove())
+			errs = append(errs, b.end(ctx), b.remove())
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// reap ends one container. The runtime knows it only from the moment its state
-// is written; whatever died before that is found by its cgroup.
-func (r Runtime) reap(ctx context.Context, b bundle) error {
-	if _, err := os.Stat(filepath.Join(b.state(), b.id, "state.json")); err == nil {
-		_ = r.client(b).Delete(ctx, b.id, &runc.DeleteOpts{Force: true})
-	}
-	for _, dir := range cgroups(b) {
+// end kills the processes of a container whose runtime is dead or has failed.
+// They are found by their cgroup, which the runtime makes before it starts
+// any of them, and their mounts go with their mount namespace.
+func (b bundle) end(ctx context.Context) error {
+	for _, dir := range b.cgroups() {
 		if err := endCgroup(ctx, dir); err != nil {
 			return fmt.Errorf("container %s: %w", b.id, err)
 		}
@@ -56,7 +52,7 @@ func (r Runtime) reap(ctx context.Context, b bundle) error {
 }
 
 // cgroups lists the container's directories in every hierarchy.
-func cgroups(b bundle) []string {
+func (b bundle) cgroups() []string {
 	unified, _ := filepath.Glob(cgroupRoot + b.cgroup())
 	each, _ := filepath.Glob(cgroupRoot + "/*" + b.cgroup())
 	return append(unified, each...)

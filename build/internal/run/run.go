@@ -13,23 +13,28 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"strings"
 )
 
 // Network is what a command sees of the network.
-type Network int
+type Network string
 
 const (
-	// Host shares the machine's network, its name servers included.
-	Host Network = iota
-	// None has a loopback interface and nothing else.
-	None
+	// HostNetwork is the machine's own, its name servers included.
+	HostNetwork Network = ""
+	// NoNetwork has a loopback interface and nothing else.
+	NoNetwork Network = "none"
 )
 
-// HostEntry is a line for /etc/hosts.
-type HostEntry struct {
-	Name string
-	IP   netip.Addr
+// Host is a line for /etc/hosts.
+type Host struct{ Name, IP string }
+
+// File is a file that exists for one command only.
+type File struct {
+	// Path is where the command finds it.
+	Path string
+	// Data is its content. The command can read and execute it, not write.
+	Data []byte
 }
 
 // Command is what to run and where. The zero values of all fields but Root,
@@ -52,16 +57,19 @@ type Command struct {
 	// User is a name or number, optionally with :group; "" is root. Names and
 	// supplementary groups come from the image's own files.
 	User string
-	// Network is Host by default.
+	// Network is HostNetwork by default.
 	Network Network
 	// Hosts are added to /etc/hosts below the lines for localhost.
-	Hosts []HostEntry
+	Hosts []Host
+	// Files are mounted over whatever the image has at their paths.
+	Files []File
 	// Hostname is "lbuild" if empty, the same on every machine.
 	Hostname string
 	// ShmSize is the size of /dev/shm in bytes; 0 is 64 MiB.
 	ShmSize int64
 	// Stdout and Stderr receive the output as it comes, also in the middle of
-	// a line; nil discards it. They may be the same writer.
+	// a line; nil discards it. They may be the same writer. What the runtime
+	// itself has to say about a container that cannot start is on Stderr too.
 	Stdout, Stderr io.Writer
 }
 
@@ -104,7 +112,8 @@ func besideUs() []string {
 }
 
 // Run runs c and waits for its end. A command that fails, or that cannot be
-// found or executed, is an *ExitError. When ctx ends first, the container is
+// found or executed, is an *ExitError. A command that ends takes the processes
+// with it that it left in the background. When ctx ends first, the container is
 // killed, and its processes, mounts and cgroups are gone before Run returns an
 // error that wraps ctx's.
 func (r Runtime) Run(ctx context.Context, c Command) error {
@@ -129,20 +138,29 @@ func (c Command) check() error {
 		return fmt.Errorf("root %q and scratch %q must be absolute paths", c.Root, c.Scratch)
 	case c.Dir != "" && !filepath.IsAbs(c.Dir):
 		return fmt.Errorf("working directory %q is not absolute", c.Dir)
-	case !slices.Contains([]Network{Host, None}, c.Network):
-		return fmt.Errorf("unknown network %d", c.Network)
+	case c.Network != HostNetwork && c.Network != NoNetwork:
+		return fmt.Errorf("unknown network %q", c.Network)
 	case c.ShmSize < 0:
 		return fmt.Errorf("negative size %d of /dev/shm", c.ShmSize)
+	}
+	for _, h := range c.Hosts {
+		if _, err := netip.ParseAddr(h.IP); err != nil || len(strings.Fields(h.Name)) != 1 {
+			return fmt.Errorf("host %q with address %q cannot stand in /etc/hosts", h.Name, h.IP)
+		}
 	}
 	return nil
 }
 
 func (r Runtime) runIn(ctx context.Context, b bundle, c Command) error {
-	spec, err := c.spec(ctx, b)
+	files, err := b.writeFiles(c)
 	if err != nil {
 		return err
 	}
-	if err := b.write(c, spec); err != nil {
+	spec, err := c.spec(ctx, b, files)
+	if err != nil {
+		return err
+	}
+	if err := b.writeConfig(spec); err != nil {
 		return err
 	}
 	points, err := makeMountPoints(c.Root, spec.Mounts)

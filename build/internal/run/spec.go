@@ -21,7 +21,7 @@ const (
 // spec is docker's idea of a container: containerd's default capabilities,
 // masked and read-only paths and seccomp profile, with new privileges (sudo)
 // allowed and a cgroup namespace of its own.
-func (c Command) spec(ctx context.Context, b bundle) (*specs.Spec, error) {
+func (c Command) spec(ctx context.Context, b bundle, files []specs.Mount) (*specs.Spec, error) {
 	who, err := lookUpUser(c.Root, c.User)
 	if err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func (c Command) spec(ctx context.Context, b bundle) (*specs.Spec, error) {
 		oci.WithCgroup(b.cgroup()),
 		oci.WithNewPrivileges,
 		oci.WithoutRunMount,
-		oci.WithMounts(c.mounts(b)),
+		oci.WithMounts(append([]specs.Mount{cgroupMount()}, files...)),
 		oci.WithHostname(c.hostname()),
 		oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.CgroupNamespace}),
 		c.network(),
@@ -48,18 +48,14 @@ func (c Command) hostname() string {
 	return c.Hostname
 }
 
-// mounts are added to containerd's /proc, /sys and /dev.
-func (c Command) mounts(b bundle) []specs.Mount {
-	private := []string{"bind", "ro", "nosuid", "nodev", "noexec"}
-	return []specs.Mount{
-		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}},
-		{Destination: "/etc/resolv.conf", Type: "bind", Source: b.resolvConf(), Options: private},
-		{Destination: "/etc/hosts", Type: "bind", Source: b.hosts(), Options: private},
+func cgroupMount() specs.Mount {
+	return specs.Mount{
+		Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"},
 	}
 }
 
 func (c Command) network() oci.SpecOpts {
-	if c.Network == Host {
+	if c.Network == HostNetwork {
 		return oci.WithHostNamespace(specs.NetworkNamespace)
 	}
 	return oci.Compose()
