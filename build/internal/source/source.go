@@ -1,19 +1,26 @@
-// Package source holds the trees that COPY and ADD read: ignore rules, selection, content digest, copying into a root.
+// Package source holds the trees that COPY and ADD read.
+//
+// A Tree is a directory: the build context, a named context, or a mounted snapshot. Select finds what the sources of
+// one instruction name, a Selection knows its digest, and Copy puts it into a root as docker build does.
+//
+// Both sides are hostile: every path is resolved inside its own root, as after a chroot, whatever links lie there.
 package source
 
 import (
-	"context"
 	"errors"
-	"io"
+	"fmt"
+	"path/filepath"
 
-	"github.com/opencontainers/go-digest"
+	"github.com/moby/patternmatcher"
 )
 
 var (
 	// ErrNotFound is wrapped by the error of a source that names nothing in its tree.
 	ErrNotFound = errors.New("not found")
 	// ErrOutside is wrapped by the error of a source that leads out of its tree, by its name or through a link.
-	ErrOutside = errors.New("outside the tree")
+	ErrOutside = errors.New("leads outside the tree that it is copied from")
+	// ErrChanged is wrapped by the error of a file that changed after it was selected.
+	ErrChanged = errors.New("changed while it was being read")
 )
 
 // SourceError is the error of one source of a COPY or ADD.
@@ -22,7 +29,7 @@ type SourceError struct {
 	Err    error
 }
 
-func (e *SourceError) Error() string { return e.Err.Error() }
+func (e *SourceError) Error() string { return fmt.Sprintf("%q %s", e.Source, e.Err) }
 
 // Unwrap gives the cause.
 func (e *SourceError) Unwrap() error { return e.Err }
@@ -30,78 +37,40 @@ func (e *SourceError) Unwrap() error { return e.Err }
 // Options says how a tree is read. The zero value reads all of it, with the owners it has.
 type Options struct {
 	Ignore    []string     // patterns of an ignore file, as ReadIgnore gives them; nil: nothing is left out
-	RootOwned bool         // true for contexts: every entry counts as owned by 0:0
-	Digests   *DigestCache // digests of files by name and times, so that unchanged files are not read again; may be nil
+	RootOwned bool         // for contexts: every entry counts as owned by 0:0, and links that leave it are errors
+	Digests   *DigestCache // digests of unchanged files, shared between trees; nil: every file is read
 }
 
-// Tree is a directory that COPY and ADD read.
-type Tree struct{}
+// Tree is a directory that COPY and ADD read. Its methods may be called at the same time.
+type Tree struct {
+	root *root
+	dir  string // absolute
+	opts Options
+}
 
 // Open opens the tree at dir. The caller closes it, after the last use of what was selected from it.
-func Open(dir string, opts Options) (*Tree, error) { return nil, errors.ErrUnsupported }
+func Open(dir string, opts Options) (*Tree, error) {
+	if _, err := patternmatcher.New(opts.Ignore); err != nil {
+		return nil, fmt.Errorf("ignore patterns: %w", err)
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	r, err := openRoot(abs)
+	if err != nil {
+		return nil, err
+	}
+	return &Tree{root: r, dir: abs, opts: opts}, nil
+}
 
 // Close ends the use of the tree and of every Selection from it.
-func (t *Tree) Close() error { return nil }
+func (t *Tree) Close() error { return t.root.Close() }
 
-// ReadIgnore reads the ignore patterns for a Buildfile and a context directory.
-func ReadIgnore(dir, buildfile string) ([]string, error) { return nil, errors.ErrUnsupported }
-
-// Selection is what the sources of one COPY or ADD name, in order.
-type Selection struct{}
-
-// Select finds what sources name.
-func (t *Tree) Select(ctx context.Context, sources []string) (*Selection, error) {
-	return nil, errors.ErrUnsupported
+// owned is m as this tree counts it.
+func (t *Tree) owned(m meta) meta {
+	if t.opts.RootOwned {
+		m.uid, m.gid = 0, 0
+	}
+	return m
 }
-
-// File is an inline document, as a heredoc gives it.
-type File struct {
-	Name string
-	Data []byte
-}
-
-// Inline selects documents that are part of the Buildfile.
-func Inline(files []File) *Selection { return &Selection{} }
-
-// Append adds what other selects behind what s selects.
-func (s *Selection) Append(other *Selection) {}
-
-// Digest is the digest of everything that Copy would copy, mtimes and places left out.
-func (s *Selection) Digest(ctx context.Context) (digest.Digest, error) {
-	return "", errors.ErrUnsupported
-}
-
-// Owner is a user and a group by number.
-type Owner struct {
-	UID, GID int
-}
-
-// CopyOptions says what Copy changes on the way. The zero value changes nothing.
-type CopyOptions struct {
-	Owner  *Owner // nil keeps the owners
-	Mode   string // of --chmod, octal or symbolic; "" keeps the modes
-	Unpack bool   // as ADD: a source that is a tar archive, also compressed, is unpacked at dest
-}
-
-// CheckMode returns why spec cannot be a --chmod.
-func CheckMode(spec string) error { return nil }
-
-// Copy puts a selection at dest, a path inside the tree at root.
-func Copy(ctx context.Context, root string, sel *Selection, dest string, opts CopyOptions) error {
-	return errors.ErrUnsupported
-}
-
-// LookupOwner resolves a --chown against the files of the tree at root.
-func LookupOwner(root, spec string) (Owner, error) { return Owner{}, errors.ErrUnsupported }
-
-// Extract unpacks a tar, also compressed, as a build context into dir.
-func Extract(ctx context.Context, r io.Reader, dir string) error { return errors.ErrUnsupported }
-
-// DigestCache remembers digests of files.
-type DigestCache struct{}
-
-// LoadDigests reads what Save wrote. A missing or damaged file gives an empty cache.
-func LoadDigests(file string) (*DigestCache, error) { return &DigestCache{}, nil }
-
-// Save writes the cache to file, whole or not at all.
-func (c *DigestCache) Save(file string) error { return nil }

@@ -1,0 +1,212 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+// leaf copies an entry that is no directory from the directory of d into it, under a name.
+func (c *copier) leaf(d *target, n *node, name string) error {
+	from := path.Join(d.from, n.name)
+	if n.meta.isRegular() {
+		return c.file(d, from, &n.meta, name)
+	}
+	f, err := d.tree.root.open(from, unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if n.meta.isLink() {
+		return c.link(d, f, &n.meta, name)
+	}
+	return c.device(d, f, &n.meta, name)
+}
+
+// replace makes an entry, removing what is in its place unless that is a directory.
+func replace(dir *os.File, name string, create func() error) error {
+	err := create()
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	err = unix.Unlinkat(int(dir.Fd()), name, 0)
+	if err == unix.EISDIR || err == unix.EPERM || err == unix.ENOTEMPTY {
+		return fmt.Errorf("a file cannot replace the directory %q", name)
+	}
+	if err != nil {
+		return err
+	}
+	return create()
+}
+
+// create makes an empty regular file in the place of what is not a directory.
+func create(dir *os.File, name string) (f *os.File, err error) {
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	err = replace(dir, name, func() error {
+		fd, err := unix.Openat(int(dir.Fd()), name, flags, 0o600)
+		if err == nil {
+			f = os.NewFile(uintptr(fd), name)
+		}
+		return err
+	})
+	return f, err
+}
+
+func openDirAt(dir *os.File, name string) (*os.File, error) {
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open directory", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// file copies a regular file.
+func (c *copier) file(d *target, from string, m *meta, name string) error {
+	src, err := d.tree.root.openRegular(from, m)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := create(d.to, name)
+	if err != nil {
+		return err
+	}
+	err = c.bytes(dst, src, m.size)
+	if err == nil {
+		err = c.dressFrom(dst, src, m)
+	}
+	if err == nil {
+		err = setTime(d.to, name, m)
+	}
+	return errors.Join(err, dst.Close())
+}
+
+// bytes copies size bytes, sharing or copying them in the kernel where the file systems can.
+func (c *copier) bytes(dst, src *os.File, size int64) error {
+	if size == 0 {
+		return nil
+	}
+	if !c.noClone.Load() {
+		if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
+			return nil
+		}
+		c.noClone.Store(true)
+	}
+	n, err := dst.ReadFrom(io.LimitReader(src, size))
+	if err == nil && n != size {
+		err = fmt.Errorf("%q %w", src.Name(), ErrChanged)
+	}
+	return err
+}
+
+func (c *copier) dressFrom(dst, src *os.File, m *meta) error {
+	attrs, err := readXattrs(src)
+	if err != nil {
+		return err
+	}
+	return c.dress(dst, m, attrs)
+}
+
+// dress gives an open file or directory its owner, attributes and mode. The order matters: a change of owner
+// takes capabilities and setuid away, and an ACL has the last word on the mode only if no other was asked for.
+func (c *copier) dress(f *os.File, m *meta, attrs []xattr) error {
+	owner := c.owner(m)
+	if err := unix.Fchown(int(f.Fd()), owner.UID, owner.GID); err != nil {
+		return fmt.Errorf("change owner to %d:%d: %w", owner.UID, owner.GID, err)
+	}
+	if err := writeXattrs(f, attrs); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(int(f.Fd()), c.mode.apply(m.mode)); err != nil {
+		return fmt.Errorf("change mode: %w", err)
+	}
+	return nil
+}
+
+func (c *copier) owner(m *meta) Owner {
+	if c.opts.Owner != nil {
+		return *c.opts.Owner
+	}
+	return Owner{UID: int(m.uid), GID: int(m.gid)}
+}
+
+// setTime sets the mtime of an entry, which may be a link; the access time stays.
+func setTime(dir *os.File, name string, m *meta) error {
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, m.mtime}
+	if err := unix.UtimesNanoAt(int(dir.Fd()), name, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("set time: %w", err)
+	}
+	return nil
+}
+
+// link copies a symbolic link as it is.
+func (c *copier) link(d *target, src *os.File, m *meta, name string) error {
+	to, err := readlink(src)
+	if err != nil {
+		return err
+	}
+	dir := int(d.to.Fd())
+	if err := replace(d.to, name, func() error { return unix.Symlinkat(to, dir, name) }); err != nil {
+		return err
+	}
+	owner := c.owner(m)
+	if err := unix.Fchownat(dir, name, owner.UID, owner.GID, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("change owner: %w", err)
+	}
+	return setTime(d.to, name, m)
+}
+
+// device copies a device or fifo. As in docker a socket, which is nothing without its process, becomes an empty file.
+func (c *copier) device(d *target, src *os.File, m *meta, name string) error {
+	dir := int(d.to.Fd())
+	kind := m.kind()
+	if kind == unix.S_IFSOCK {
+		kind = unix.S_IFREG
+	}
+	err := replace(d.to, name, func() error { return unix.Mknodat(dir, name, kind|0o600, int(m.rdev)) })
+	if err != nil {
+		return err
+	}
+	owner := c.owner(m)
+	if err := unix.Fchownat(dir, name, owner.UID, owner.GID, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("change owner: %w", err)
+	}
+	if err := c.deviceXattrs(d.to, name, src); err != nil {
+		return err
+	}
+	if err := unix.Fchmodat(dir, name, c.mode.apply(m.mode), 0); err != nil {
+		return fmt.Errorf("change mode: %w", err)
+	}
+	return setTime(d.to, name, m)
+}
+
+// deviceXattrs copies attributes without opening either device.
+func (c *copier) deviceXattrs(dir *os.File, name string, src *os.File) error {
+	attrs, err := readXattrs(src)
+	if err != nil || len(attrs) == 0 {
+		return err
+	}
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	dst := os.NewFile(uintptr(fd), name)
+	return errors.Join(writeXattrs(dst, attrs), dst.Close())
+}
+
+// document writes an inline document. Its time is that of the build.
+func (c *copier) document(dir *os.File, name string, it *item) error {
+	f, err := create(dir, name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(it.inline)
+	if err == nil {
+		err = c.dress(f, &it.node.meta, nil)
+	}
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,91 @@
+package source
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/pkg/archive"
+	"github.com/containerd/log"
+	"github.com/sirupsen/logrus"
+)
+
+// Extract unpacks a tar, also compressed, into dir as a build context: whiteout names in it are ordinary files, and all
+// is owned by the caller. Nothing is written outside dir. After an error the caller removes dir.
+func Extract(ctx context.Context, r io.Reader, dir string) error {
+	err := apply(ctx, r, dir, nil, archive.WithNoSameOwner())
+	if errors.Is(err, tar.ErrHeader) {
+		return fmt.Errorf("not a tar archive, or a damaged one: %w", err)
+	}
+	return err
+}
+
+// isArchive reports whether the item is a file that is a tar archive by its content. As in docker
+// one readable header is enough, and what only looks like an archive is a plain file.
+func (it *item) isArchive() (bool, error) {
+	if it.tree == nil || !it.node.meta.isRegular() {
+		return false, nil
+	}
+	f, err := it.tree.root.openRegular(it.path, &it.node.meta)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	plain, err := decompress(f)
+	if err != nil {
+		return false, nil
+	}
+	defer plain.Close()
+	_, err = tar.NewReader(plain).Next()
+	return err == nil, nil
+}
+
+// unpack applies an archive to dest, which becomes a directory if it is not there.
+func (c *copier) unpack(ctx context.Context, it *item, dest string) error {
+	if err := c.mkdirAll(dest); err != nil {
+		return err
+	}
+	at, err := c.root.resolve(dest)
+	if err != nil {
+		return err
+	}
+	f, err := it.tree.root.openRegular(it.path, &it.node.meta)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := apply(ctx, f, filepath.Join(c.dir, at.path), c.opts.Owner); err != nil {
+		return fmt.Errorf("unpack: %w", err)
+	}
+	return nil
+}
+
+// apply unpacks a tar stream into dir; a nil owner keeps those of the archive.
+func apply(ctx context.Context, r io.Reader, dir string, owner *Owner, opts ...archive.ApplyOpt) error {
+	plain, err := decompress(r)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	opts = append(opts,
+		archive.WithFilter(func(h *tar.Header) (bool, error) {
+			if owner != nil {
+				h.Uid, h.Gid = owner.UID, owner.GID
+			}
+			return h.Typeflag != tar.TypeXGlobalHeader, nil
+		}),
+		archive.WithConvertWhiteout(func(*tar.Header, string) (bool, error) { return true, nil }),
+	)
+	_, err = archive.Apply(silent(ctx), dir, plain, opts...)
+	return err
+}
+
+// silent keeps containerd from writing its log to the terminal.
+func silent(ctx context.Context) context.Context {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return log.WithLogger(ctx, logrus.NewEntry(l))
+}
