@@ -1,0 +1,137 @@
+package diff
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// data says where the bytes of a regular file are, and what the file looked like when it was walked.
+type data struct {
+	tree *tree
+	rel  string
+	st   unix.Stat_t
+	size int64 // that of the change; st has its own where the bytes live in another layer
+}
+
+func (d *data) open(path string) (io.ReadCloser, error) {
+	f, err := d.tree.open(d.rel, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOATIME)
+	if errors.Is(err, unix.EPERM) {
+		// Only the owner may leave the access time alone.
+		f, err = d.tree.open(d.rel, unix.O_RDONLY|unix.O_NONBLOCK)
+	}
+	if err != nil {
+		return nil, &PathError{Op: "open", Path: path, Err: vanished(err)}
+	}
+	c := &content{f: f, path: path, want: d, left: d.size, holes: d.sparse()}
+	if err := c.check(); err != nil {
+		return nil, errors.Join(&PathError{Op: "open", Path: path, Err: err}, f.Close())
+	}
+	return c, nil
+}
+
+// vanished turns the errors of a path that was there a moment ago into ErrChanged.
+func vanished(err error) error {
+	for _, gone := range []error{unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.EXDEV} {
+		if errors.Is(err, gone) {
+			return errors.Join(ErrChanged, err)
+		}
+	}
+	return err
+}
+
+const statBlock = 512 // bytes, whatever the file system's own block is
+
+// sparse reports whether the file takes less than its size on disk: it has holes, or is compressed.
+func (d *data) sparse() bool { return d.st.Blocks*statBlock < d.st.Size }
+
+// content reads a file once and knows what it must find.
+type content struct {
+	f     *os.File
+	path  string
+	want  *data
+	left  int64
+	holes bool
+	// until is where the known stretch ends: a hole if inHole, else data.
+	until  int64
+	inHole bool
+}
+
+// Read returns io.EOF only after all bytes, and only if the file is still the one that was walked.
+func (c *content) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, c.end()
+	}
+	p = p[:min(int64(len(p)), c.left)]
+	n, err := c.read(p)
+	c.left -= int64(n)
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, io.EOF):
+		err = ErrChanged
+	}
+	return n, &PathError{Op: "read", Path: c.path, Err: err}
+}
+
+func (c *content) read(p []byte) (int, error) {
+	if !c.holes {
+		return c.f.Read(p)
+	}
+	at := c.want.size - c.left
+	if at >= c.until {
+		if err := c.stretch(at); err != nil {
+			return 0, err
+		}
+	}
+	p = p[:min(int64(len(p)), c.until-at)]
+	if c.inHole {
+		clear(p)
+		return len(p), nil
+	}
+	return c.f.ReadAt(p, at)
+}
+
+// stretch finds out where the hole or data that holds this offset ends. Holes are told by the file system and not read.
+func (c *content) stretch(at int64) error {
+	next, err := unix.Seek(int(c.f.Fd()), at, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		c.inHole, c.until = true, c.want.size
+		return nil
+	case err != nil:
+		return err
+	case next > at:
+		c.inHole, c.until = true, min(next, c.want.size)
+		return nil
+	}
+	c.inHole = false
+	c.until, err = unix.Seek(int(c.f.Fd()), at, unix.SEEK_HOLE)
+	return err
+}
+
+func (c *content) end() error {
+	if err := c.check(); err != nil {
+		return &PathError{Op: "read", Path: c.path, Err: err}
+	}
+	return io.EOF
+}
+
+// check compares the open file with the one that was walked. The change time moves with each write and rename.
+func (c *content) check() error {
+	var st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Fstat(int(c.f.Fd()), &st) }); err != nil {
+		return err
+	}
+	was := c.want.st
+	same := st.Dev == was.Dev && st.Ino == was.Ino && st.Size == was.Size &&
+		st.Mode == was.Mode && st.Mtim == was.Mtim && st.Ctim == was.Ctim
+	if !same {
+		return ErrChanged
+	}
+	return nil
+}
+
+func (c *content) Close() error { return c.f.Close() }

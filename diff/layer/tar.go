@@ -1,0 +1,177 @@
+package layer
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/lbuild/lbuild/diff"
+)
+
+const (
+	whiteoutPrefix = ".wh."
+	opaqueMarker   = ".wh..wh..opq"
+	xattrRecord    = "SCHILY.xattr."
+)
+
+const copyBuffer = 256 << 10 // bytes
+
+// ErrReservedName is the cause when a file has a name that in a layer means the deletion of another one.
+var ErrReservedName = errors.New("the name means a deletion in a layer")
+
+// tarWriter writes changes as entries.
+type tarWriter struct {
+	tw      *tar.Writer
+	buf     []byte
+	epoch   *time.Time
+	entries int
+}
+
+func (t *tarWriter) writeAll(ctx context.Context, changes iter.Seq2[diff.Change, error]) error {
+	for c, err := range changes {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = t.write(ctx, c)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// write writes the entries of one change.
+func (t *tarWriter) write(ctx context.Context, c diff.Change) error {
+	dir, name := path.Split(c.Path)
+	if strings.HasPrefix(name, whiteoutPrefix) {
+		return &diff.PathError{Op: "pack", Path: c.Path, Err: ErrReservedName}
+	}
+	if c.Kind == diff.Delete {
+		return t.marker(c.Path, dir+whiteoutPrefix+name)
+	}
+	hdr, err := t.header(c)
+	if err == nil {
+		err = t.tw.WriteHeader(hdr)
+	}
+	if err != nil {
+		return &diff.PathError{Op: "pack", Path: c.Path, Err: err}
+	}
+	t.entries++
+	if c.Opaque {
+		return t.marker(c.Path, c.Path+"/"+opaqueMarker)
+	}
+	if hdr.Typeflag == tar.TypeReg {
+		return t.content(ctx, c)
+	}
+	return nil
+}
+
+// marker writes an empty file whose name says it all: whatever made it, its header is always the same.
+func (t *tarWriter) marker(of, name string) error {
+	err := t.tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, ModTime: time.Unix(0, 0)})
+	if err != nil {
+		return &diff.PathError{Op: "pack", Path: of, Err: err}
+	}
+	t.entries++
+	return nil
+}
+
+// header describes a change. It has no user and group names and no times but one: those are the machine's.
+func (t *tarWriter) header(c diff.Change) (*tar.Header, error) {
+	hdr := &tar.Header{
+		Name:    c.Path,
+		Mode:    tarMode(c.Mode),
+		Uid:     c.UID,
+		Gid:     c.GID,
+		ModTime: t.clamp(c.ModTime),
+	}
+	for _, x := range c.Xattrs {
+		if hdr.PAXRecords == nil {
+			hdr.PAXRecords = make(map[string]string, len(c.Xattrs))
+		}
+		hdr.PAXRecords[xattrRecord+x.Name] = x.Value
+	}
+	return hdr, describe(hdr, c)
+}
+
+// describe sets what depends on the type.
+func describe(hdr *tar.Header, c diff.Change) error {
+	if c.Hardlink != "" {
+		hdr.Typeflag, hdr.Linkname = tar.TypeLink, c.Hardlink
+		return nil
+	}
+	switch c.Mode.Type() {
+	case 0:
+		hdr.Typeflag, hdr.Size = tar.TypeReg, c.Size
+	case fs.ModeDir:
+		hdr.Typeflag, hdr.Name = tar.TypeDir, c.Path+"/"
+	case fs.ModeSymlink:
+		hdr.Typeflag, hdr.Linkname = tar.TypeSymlink, c.Linkname
+	case fs.ModeNamedPipe:
+		hdr.Typeflag = tar.TypeFifo
+	case fs.ModeDevice:
+		hdr.Typeflag = tar.TypeBlock
+	case fs.ModeDevice | fs.ModeCharDevice:
+		hdr.Typeflag = tar.TypeChar
+	default:
+		return fmt.Errorf("a layer cannot hold %s", c.Mode)
+	}
+	hdr.Devmajor, hdr.Devminor = int64(c.Major), int64(c.Minor)
+	return nil
+}
+
+// clamp cuts a time to whole seconds, not later than the epoch.
+func (t *tarWriter) clamp(at time.Time) time.Time {
+	if t.epoch != nil && at.After(*t.epoch) {
+		at = *t.epoch
+	}
+	return time.Unix(at.Unix(), 0)
+}
+
+// tarMode is a mode without its type, which the header has of its own.
+func tarMode(m fs.FileMode) int64 {
+	mode := int64(m.Perm())
+	if m&fs.ModeSetuid != 0 {
+		mode |= 0o4000
+	}
+	if m&fs.ModeSetgid != 0 {
+		mode |= 0o2000
+	}
+	if m&fs.ModeSticky != 0 {
+		mode |= 0o1000
+	}
+	return mode
+}
+
+// content copies a file. Its reader answers for it being whole.
+func (t *tarWriter) content(ctx context.Context, c diff.Change) (err error) {
+	r, err := c.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := r.Read(t.buf)
+		if _, werr := t.tw.Write(t.buf[:n]); werr != nil {
+			return werr
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package diff
+
+import (
+	"errors"
+)
+
+// ErrLinked is the cause when a file changed under a name that the upper directory does not have: on a mount with
+// index=on, the other names of a hard-linked lower file change with it. They can be anywhere below.
+var ErrLinked = errors.New("changed under other names too, which only lower directories have")
+
+// inode tells files apart; numbers alone repeat where a tree spans file systems.
+type inode struct{ dev, ino uint64 }
+
+// link is a file of which not all names were met yet.
+type link struct {
+	first string // path of the first name
+	left  uint64 // names to come, as far as they are in the tree
+}
+
+// links are the files with several names. A file leaves when its last name was met.
+type links map[inode]*link
+
+// join makes all but the first name of a file links to the first.
+func (l links) join(c *Change, n *node) error {
+	count := nameCount(n)
+	if n.isDir() || count <= 1 {
+		return nil
+	}
+	id := inode{uint64(n.st.Dev), n.st.Ino}
+	known := l[id]
+	if known == nil {
+		l[id] = &link{first: c.Path, left: count - 1}
+		return nil
+	}
+	c.Hardlink = known.first
+	if known.left--; known.left == 0 {
+		delete(l, id)
+	}
+	return nil
+}
+
+// nameCount is the number of names that a file has in its tree. On a mount with index=on one more is in the index.
+func nameCount(n *node) uint64 {
+	count := uint64(n.st.Nlink)
+	if n.attrs.marks.nlink != "" && count > 0 {
+		count--
+	}
+	return count
+}

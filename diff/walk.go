@@ -1,0 +1,395 @@
+package diff
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// errStopped ends a walk that nobody ranges over any more.
+var errStopped = errors.New("walk stopped")
+
+// walker is one walk of an upper directory.
+type walker struct {
+	opts    UpperOptions
+	overlay overlay
+	links   links
+	yield   func(Change, error) bool
+}
+
+// frame is a directory on the way from the root to where the walk is.
+type frame struct {
+	parent *frame
+	// change is the directory itself, told when it changed or when the first change below it is.
+	change Change
+	told   bool
+	// merged is the directory as the mount shows it.
+	merged stack
+	// base is the directory as the lower directories alone show it, nil where they have none.
+	base stack
+	// all says that nothing of base shows through: the whole content is told.
+	all bool
+	// marked says that whiteouts may be attributes.
+	marked bool
+}
+
+func newWalker(opts UpperOptions, yield func(Change, error) bool) (*walker, error) {
+	w := &walker{opts: opts, links: links{}, yield: yield}
+	w.overlay.xattrs = newXattrReader(opts.UserXattr)
+	for i, path := range append([]string{opts.Upper}, opts.Lower...) {
+		t, err := openTree(path)
+		if err != nil {
+			return nil, errors.Join(err, w.close())
+		}
+		w.overlay.roots = append(w.overlay.roots, level{&dir{tree: t, rel: "."}, i})
+	}
+	return w, nil
+}
+
+func (w *walker) close() error {
+	var errs []error
+	for _, root := range w.overlay.roots {
+		errs = append(errs, root.release(), root.tree.close())
+	}
+	return errors.Join(errs...)
+}
+
+// root walks everything.
+func (w *walker) root(ctx context.Context) error {
+	roots := w.overlay.roots
+	n, err := w.overlay.entry(roots[0], ".")
+	if err != nil {
+		return &PathError{Op: "read", Path: ".", Err: err}
+	}
+	c, err := w.change(n, ".")
+	if err != nil {
+		return err
+	}
+	f := &frame{change: c, merged: roots, base: roots[1:], all: len(roots) == 1, marked: n.attrs.marks.opaque == 'x'}
+	f.told = !f.all
+	if f.all {
+		err = w.tell(f)
+	} else {
+		err = w.compareRoot(f, n)
+	}
+	if err != nil {
+		return err
+	}
+	return w.visit(ctx, f)
+}
+
+// compareRoot tells the root if it differs from that of the lower directories. Its time does not count: the upper
+// directory was made for this mount, and the mount shows that moment as the root's time.
+func (w *walker) compareRoot(f *frame, n *node) error {
+	base, err := w.overlay.entry(f.base[0], ".")
+	if err != nil {
+		return &PathError{Op: "read", Path: ".", Err: err}
+	}
+	base.st.Mtim = n.st.Mtim
+	if w.sameMetadata(n, base) {
+		return nil
+	}
+	f.told, f.change.Kind = false, Modify
+	return w.tell(f)
+}
+
+// tell hands a directory out, after those that it is in.
+func (w *walker) tell(f *frame) error {
+	if f.told {
+		return nil
+	}
+	if f.parent != nil {
+		if err := w.tell(f.parent); err != nil {
+			return err
+		}
+	}
+	f.told = true
+	return w.send(f.change)
+}
+
+func (w *walker) send(c Change) error {
+	if !w.yield(c, nil) {
+		return errStopped
+	}
+	return nil
+}
+
+// visit walks the content of a directory: first what is deleted, then what is there.
+func (w *walker) visit(ctx context.Context, f *frame) error {
+	names, err := w.deletions(f)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.entry(ctx, f, name); err != nil {
+			return err
+		}
+	}
+	return f.release()
+}
+
+// release closes the descriptors of a directory while the walk is elsewhere.
+func (f *frame) release() error {
+	var errs []error
+	for _, l := range f.merged {
+		errs = append(errs, l.release())
+	}
+	for _, l := range f.base {
+		errs = append(errs, l.release())
+	}
+	return errors.Join(errs...)
+}
+
+// path is that of a name in the directory.
+func (f *frame) path(name string) string {
+	if f.parent == nil {
+		return name
+	}
+	return f.change.Path + "/" + name
+}
+
+// entry walks one name of a directory.
+func (w *walker) entry(ctx context.Context, f *frame, name string) error {
+	path := f.path(name)
+	n, base, err := w.resolve(f, name)
+	if err != nil {
+		return &PathError{Op: "read", Path: path, Err: vanished(err)}
+	}
+	if n == nil {
+		return nil
+	}
+	if n.st.Mode&unix.S_IFMT == unix.S_IFSOCK {
+		w.warn(Warning{Kind: Socket, Path: path})
+		return nil
+	}
+	c, err := w.change(n, path)
+	if err != nil {
+		return err
+	}
+	if base != nil {
+		c.Kind = Modify
+	}
+	if n.isDir() {
+		return w.directory(ctx, f, c, n, base)
+	}
+	return w.file(ctx, f, c, n, base)
+}
+
+// resolve finds what a name is in the directory, and what it is without the upper directory.
+func (w *walker) resolve(f *frame, name string) (n, base *node, err error) {
+	base, err = w.overlay.lookup(f.base, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if f.all {
+		n, err = w.overlay.lookup(f.merged, name)
+		return n, base, err
+	}
+	n, err = w.overlay.step(f.merged[0], &lookup{target: name}, name, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	if n == nil {
+		return nil, nil, ErrChanged // it was listed, and told from the whiteouts
+	}
+	if n.attrs.marks.redirect != "" || n.attrs.marks.metacopy {
+		n, err = w.overlay.lookup(f.merged, name)
+	}
+	return n, base, err
+}
+
+// file tells an entry that is not a directory, if it changed.
+func (w *walker) file(ctx context.Context, f *frame, c Change, n, base *node) error {
+	if !f.all {
+		same, err := w.unchanged(ctx, c, n, base)
+		if err != nil {
+			return err
+		}
+		if same {
+			w.count(c)
+			return nil
+		}
+	}
+	if err := w.links.join(&c, n); err != nil {
+		return err
+	}
+	if err := w.tell(f); err != nil {
+		return err
+	}
+	if c.data != nil && c.Hardlink == "" {
+		w.warnSparse(c)
+	}
+	return w.send(c)
+}
+
+// directory tells a directory if it changed itself, and walks it.
+func (w *walker) directory(ctx context.Context, f *frame, c Change, n, base *node) error {
+	sub := &frame{parent: f, change: c, merged: n.dirs, all: true, marked: n.attrs.marks.opaque == 'x'}
+	if base != nil && base.isDir() {
+		sub.base = base.dirs
+	}
+	changed := true
+	switch {
+	case f.all || sub.base == nil:
+	case n.attrs.marks.opaque == 'y' || n.attrs.marks.redirect != "" && !sameDirs(n.dirs[1:], base.dirs):
+		sub.change.Opaque = w.opts.Whiteouts == Opaque
+	default:
+		sub.all = false
+		sub.merged = append(n.dirs[:1:1], base.dirs...)
+		changed = !w.sameMetadata(n, base)
+	}
+	if changed {
+		if err := w.tell(sub); err != nil {
+			return err
+		}
+	}
+	if err := f.release(); err != nil {
+		return err
+	}
+	return w.visit(ctx, sub)
+}
+
+func sameDirs(a, b stack) bool {
+	return slices.EqualFunc(a, b, func(a, b level) bool { return a.depth == b.depth && a.rel == b.rel })
+}
+
+// deletions tells what the directory deletes, and returns the names that it may have, in order.
+func (w *walker) deletions(f *frame) ([]string, error) {
+	top := f.merged[:1]
+	if f.all {
+		top = f.merged
+	}
+	entries, err := w.list(f, top)
+	if err != nil {
+		return nil, err
+	}
+	if f.all {
+		return names(entries), w.hidden(f)
+	}
+	kept := make([]string, 0, len(entries))
+	for _, e := range entries {
+		gone, err := w.deletes(f, e)
+		if err == nil && gone {
+			err = w.delete(f, e.Name())
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !gone {
+			kept = append(kept, e.Name())
+		}
+	}
+	return kept, nil
+}
+
+// deletes reports whether an entry of the upper directory means that its name is gone. A socket counts: it took the
+// place of what was there, and is itself left out.
+func (w *walker) deletes(f *frame, e fs.DirEntry) (bool, error) {
+	switch t := e.Type(); {
+	case t&fs.ModeSocket != 0:
+		w.warn(Warning{Kind: Socket, Path: f.path(e.Name())})
+		return true, nil
+	case t&fs.ModeCharDevice == 0 && !(f.marked && t.IsRegular()):
+		return false, nil
+	}
+	n, err := w.overlay.entry(f.merged[0], e.Name())
+	if err == nil && n == nil {
+		err = ErrChanged
+	}
+	if err != nil {
+		return false, &PathError{Op: "read", Path: f.path(e.Name()), Err: err}
+	}
+	return n.whiteout, nil
+}
+
+// delete tells that a name is gone, if the lower directories have it.
+func (w *walker) delete(f *frame, name string) error {
+	base, err := w.overlay.lookup(f.base, name)
+	if err != nil {
+		return &PathError{Op: "read", Path: f.path(name), Err: err}
+	}
+	if base == nil {
+		return nil
+	}
+	if err := w.tell(f); err != nil {
+		return err
+	}
+	return w.send(Change{Kind: Delete, Path: f.path(name)})
+}
+
+// hidden tells the names of base that are not in the directory any more, if they are to be told one by one.
+func (w *walker) hidden(f *frame) error {
+	if w.opts.Whiteouts != Explicit || f.base == nil {
+		return nil
+	}
+	entries, err := w.list(f, f.base)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		n, err := w.overlay.lookup(f.merged, e.Name())
+		if err != nil {
+			return &PathError{Op: "read", Path: f.path(e.Name()), Err: err}
+		}
+		if n != nil && n.st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+			continue
+		}
+		if err := w.delete(f, e.Name()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list returns the entries of all directories of a stack, sorted by name, each name once and as the topmost has it.
+func (w *walker) list(f *frame, s stack) ([]fs.DirEntry, error) {
+	var all []fs.DirEntry
+	for _, l := range s {
+		entries, err := l.list()
+		if err != nil {
+			return nil, &PathError{Op: "list", Path: f.change.Path, Err: vanished(err)}
+		}
+		all = append(all, entries...)
+	}
+	slices.SortStableFunc(all, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return slices.CompactFunc(all, func(a, b fs.DirEntry) bool { return a.Name() == b.Name() }), nil
+}
+
+func names(entries []fs.DirEntry) []string {
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names
+}
+
+func (w *walker) count(c Change) {
+	if w.opts.Stats == nil {
+		return
+	}
+	w.opts.Stats.Unchanged++
+	w.opts.Stats.UnchangedBytes += c.Size
+}
+
+func (w *walker) warn(warning Warning) {
+	if w.opts.Warn != nil {
+		w.opts.Warn(warning)
+	}
+}
+
+// sparseSlack is how much a file may lack on disk before it is worth a warning.
+const sparseSlack = 1 << 20 // bytes
+
+func (w *walker) warnSparse(c Change) {
+	onDisk := c.data.st.Blocks * statBlock
+	if c.Size-onDisk > sparseSlack {
+		w.warn(Warning{Kind: Sparse, Path: c.Path, Size: c.Size, Allocated: onDisk})
+	}
+}
