@@ -1,0 +1,150 @@
+package export
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+)
+
+// OCIDir puts an image into an OCI layout, which is made when there is none. In one that exists, an entry of the same
+// name is replaced and everything else stays. Each file appears whole and index.json last, so a reader sees the image
+// complete or not at all. Two writers wait for each other.
+func OCIDir(ctx context.Context, store content.Provider, dir string, img Image) error {
+	if err := ociDir(ctx, store, dir, img); err != nil {
+		return fmt.Errorf("oci layout %s: %w", dir, err)
+	}
+	return nil
+}
+
+func ociDir(ctx context.Context, store content.Provider, dir string, img Image) (err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	unlock, err := lock(root)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	index, err := readIndex(root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	files, err := blobFiles(ctx, store, []Image{img})
+	if err != nil {
+		return err
+	}
+	version, err := jsonFile(ocispec.ImageLayoutFile, ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
+	if err != nil {
+		return err
+	}
+	indexFile, err := indexJSON(merge(index, entries(img)))
+	if err != nil {
+		return err
+	}
+	for _, f := range append(files, version, indexFile) {
+		if err := place(ctx, store, root, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lock waits until no other export works in root. The lock is on the directory itself, so nothing is left behind.
+func lock(root *os.Root) (unlock func() error, err error) {
+	dir, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock: %w", err), dir.Close())
+	}
+	return dir.Close, nil
+}
+
+// merge puts entries at the end of an index, in place of those with the same name, or, without names, of the same
+// manifest.
+func merge(index ocispec.Index, entries []ocispec.Descriptor) ocispec.Index {
+	for _, entry := range entries {
+		index.Manifests = slices.DeleteFunc(index.Manifests, func(old ocispec.Descriptor) bool { return replaces(entry, old) })
+		index.Manifests = append(index.Manifests, entry)
+	}
+	return index
+}
+
+func replaces(entry, old ocispec.Descriptor) bool {
+	for _, key := range []string{images.AnnotationImageName, ocispec.AnnotationRefName} {
+		if entry.Annotations[key] != old.Annotations[key] {
+			return false
+		}
+	}
+	return len(entry.Annotations) > 0 || entry.Digest == old.Digest
+}
+
+// readIndex reads index.json, which somebody else may have written.
+func readIndex(root *os.Root) (index ocispec.Index, err error) {
+	data, err := readSmall(root, ocispec.ImageIndexFile)
+	if err != nil {
+		return index, err
+	}
+	if err := json.Unmarshal(data, &index); err != nil {
+		return index, fmt.Errorf("%s: %w", ocispec.ImageIndexFile, err)
+	}
+	return index, nil
+}
+
+// readSmall reads a regular file of at most maxManifest bytes.
+func readSmall(root *os.Root, name string) (data []byte, err error) {
+	f, err := openRegular(root, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err = io.ReadAll(io.LimitReader(f, maxManifest+1))
+	if err == nil && len(data) > maxManifest {
+		err = fmt.Errorf("%s has more than %d bytes", name, maxManifest)
+	}
+	return data, err
+}
+
+// openRegular opens a file without waiting for the other end of a pipe.
+func openRegular(root *os.Root, name string) (*os.File, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", name)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// place writes one file of a layout whole. A blob that is there already, with the right bytes, stays.
+func place(ctx context.Context, store content.Provider, root *os.Root, f file) error {
+	if f.data == nil && copyBlob(ctx, &layoutProvider{root}, io.Discard, f.blob) == nil {
+		return nil
+	}
+	if err := root.MkdirAll(path.Dir(f.name), 0o755); err != nil {
+		return err
+	}
+	return replaceFile(root, f.name, func(w io.Writer) error { return f.copyTo(ctx, store, w) })
+}

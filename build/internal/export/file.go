@@ -1,0 +1,101 @@
+package export
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// File writes a file whole: what fn wrote takes path's place only when fn and the disk agreed to all of it, and before
+// that, or after an error, path is what it was. A link is followed, and a device or pipe is written to directly.
+func File(name string, fn func(w io.Writer) error) error {
+	if err := writeFile(name, fn); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func writeFile(name string, fn func(w io.Writer) error) (err error) {
+	info, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case info.IsDir():
+		return errors.New("it is a directory")
+	case !info.Mode().IsRegular():
+		return writeThrough(name, fn)
+	default:
+		if name, err = filepath.EvalSymlinks(name); err != nil {
+			return err
+		}
+	}
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	return replaceFile(root, filepath.Base(name), fn)
+}
+
+// writeThrough writes to what is no regular file, which can't be replaced.
+func writeThrough(name string, fn func(w io.Writer) error) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(f), f.Close())
+}
+
+// replaceFile writes a temporary file beside name, syncs it, renames it and syncs the directory. After an error nothing
+// is left of it. A file that was there keeps its mode.
+func replaceFile(root *os.Root, name string, fn func(w io.Writer) error) (err error) {
+	temp := filepath.Join(filepath.Dir(name), ".lbuild-"+rand.Text())
+	mode := fs.FileMode(0o666) // before the umask
+	old, err := root.Stat(name)
+	if err == nil {
+		mode = old.Mode().Perm()
+	}
+	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ignoreMissing(root.Remove(temp)))
+		}
+	}()
+	if err := errors.Join(fill(f, fn), f.Close()); err != nil {
+		return err
+	}
+	if err := root.Rename(temp, name); err != nil {
+		return err
+	}
+	return syncDir(root, filepath.Dir(name))
+}
+
+func fill(f *os.File, fn func(w io.Writer) error) error {
+	if err := fn(f); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func syncDir(root *os.Root, name string) error {
+	dir, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

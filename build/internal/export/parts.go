@@ -1,0 +1,159 @@
+package export
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const (
+	maxManifest = 4 << 20 // bytes of an index, a manifest, or an index.json
+	maxNesting  = 8       // indexes within each other
+)
+
+// parts returns all that roots consist of, each blob once, parents first. An index may name manifests that the store
+// does not have, as it does when one platform of several was pulled; it must have one.
+func parts(ctx context.Context, store content.Provider, roots ...ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	w := &walk{store: store, seen: map[digest.Digest]bool{}}
+	for _, root := range roots {
+		if !isManifest(root) {
+			return nil, fmt.Errorf("%s is no image but %q", root.Digest, root.MediaType)
+		}
+		if err := w.visit(ctx, root, 0); err != nil {
+			return nil, err
+		}
+	}
+	return w.found, nil
+}
+
+func isManifest(desc ocispec.Descriptor) bool {
+	return images.IsManifestType(desc.MediaType) || images.IsIndexType(desc.MediaType)
+}
+
+type walk struct {
+	store content.Provider
+	seen  map[digest.Digest]bool
+	found []ocispec.Descriptor
+}
+
+func (w *walk) visit(ctx context.Context, desc ocispec.Descriptor, depth int) error {
+	if err := desc.Digest.Validate(); err != nil {
+		return fmt.Errorf("digest %q: %w", desc.Digest, err)
+	}
+	if w.seen[desc.Digest] {
+		return nil
+	}
+	if !isManifest(desc) {
+		w.add(desc)
+		return nil
+	}
+	if desc.Size > maxManifest || depth > maxNesting {
+		return fmt.Errorf("manifest %s is too large or too deep in other indexes", desc.Digest)
+	}
+	children, err := images.Children(ctx, w.store, desc)
+	if err != nil {
+		return fmt.Errorf("manifest %s: %w", desc.Digest, err)
+	}
+	w.add(desc)
+	return w.visitAll(ctx, desc, children, depth+1)
+}
+
+func (w *walk) add(desc ocispec.Descriptor) {
+	w.seen[desc.Digest] = true
+	w.found = append(w.found, desc)
+}
+
+func (w *walk) visitAll(ctx context.Context, parent ocispec.Descriptor, children []ocispec.Descriptor, depth int) error {
+	absent := 0
+	for _, child := range children {
+		if isManifest(child) && !present(ctx, w.store, child) {
+			absent++
+			continue
+		}
+		if err := w.visit(ctx, child, depth); err != nil {
+			return err
+		}
+	}
+	if absent > 0 && absent == len(children) {
+		return fmt.Errorf("index %s: none of its manifests is there: %w", parent.Digest, errdefs.ErrNotFound)
+	}
+	return nil
+}
+
+func present(ctx context.Context, store content.Provider, desc ocispec.Descriptor) bool {
+	ra, err := store.ReaderAt(ctx, desc)
+	if errdefs.IsNotFound(err) {
+		return false
+	}
+	if err == nil {
+		_ = ra.Close() // nothing was written
+	}
+	return true
+}
+
+// firstManifest returns the manifest that desc is, or the first in the index that desc is.
+func firstManifest(ctx context.Context, store content.Provider, desc ocispec.Descriptor) (ocispec.Manifest, error) {
+	all, err := parts(ctx, store, desc)
+	if err != nil {
+		return ocispec.Manifest{}, err
+	}
+	for _, d := range all {
+		if !images.IsManifestType(d.MediaType) {
+			continue
+		}
+		var manifest ocispec.Manifest
+		data, err := content.ReadBlob(ctx, store, d)
+		if err == nil {
+			err = json.Unmarshal(data, &manifest)
+		}
+		if err != nil {
+			err = fmt.Errorf("manifest %s: %w", d.Digest, err)
+		}
+		return manifest, err
+	}
+	return ocispec.Manifest{}, fmt.Errorf("index %s has no manifest", desc.Digest)
+}
+
+// copyBlob writes a blob and compares its size and digest on the way.
+func copyBlob(ctx context.Context, store content.Provider, w io.Writer, desc ocispec.Descriptor) (err error) {
+	ra, err := store.ReaderAt(ctx, desc)
+	if err != nil {
+		return fmt.Errorf("blob %s: %w", desc.Digest, err)
+	}
+	defer func() { err = errors.Join(err, ra.Close()) }()
+	if ra.Size() != desc.Size {
+		return fmt.Errorf("blob %s is damaged: it has %d bytes of %d", desc.Digest, ra.Size(), desc.Size)
+	}
+	hash := desc.Digest.Algorithm().Digester()
+	from := &cancelable{ctx: ctx, r: io.NewSectionReader(ra, 0, desc.Size)}
+	if _, err := io.CopyBuffer(io.MultiWriter(w, hash.Hash()), from, make([]byte, copyBuffer)); err != nil {
+		return fmt.Errorf("blob %s: %w", desc.Digest, err)
+	}
+	if got := hash.Digest(); got != desc.Digest {
+		return fmt.Errorf("blob %s is damaged: its bytes have the digest %s", desc.Digest, got)
+	}
+	return nil
+}
+
+const copyBuffer = 1 << 20 // bytes
+
+// cancelable ends with the context. It lives for one copy.
+type cancelable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *cancelable) Read(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
+}
