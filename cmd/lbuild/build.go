@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lbuild/lbuild/build"
+)
+
+const buildLong = `Build an image from a Buildfile and the files of CONTEXT.
+
+CONTEXT is a directory, or "-" for a tar archive on stdin, plain or compressed. The Buildfile is the first of
+Buildfile, Dockerfile and Containerfile in it, unless --file names another.
+
+Without --output the image goes to the image store. The digest of its manifest goes to stdout, and everything else
+to stderr. "lbuild CONTEXT" is short for "lbuild build CONTEXT".
+
+Outputs, as TYPE and its keys:
+  type=image[,name=REF]                 the image store
+  type=oci,dest=FILE|-[,tar=false]      an OCI layout in a tar, or in a directory with tar=false
+  type=docker,dest=FILE|-               an archive for "docker load"
+  type=local,dest=DIR                   the files of the image, in a directory
+  type=tar,dest=FILE|-                  the files of the image, in a tar
+  type=registry[,name=REF]              push to the registry of REF, or of every --tag
+Those of images also take compression=, compression-level= and force-compression=true (pack the layers of the base
+anew, too). "-o DIR" is type=local, and "-o -" is type=tar on stdout.`
+
+const buildExample = `  lbuild -t app:1.0 .
+  lbuild -f docker/Buildfile --target test --build-arg GO=1.26 .
+  lbuild -t registry.example/app:1.0 --push --compression zstd:9 .
+  lbuild -o type=oci,dest=app.tar -t app:1.0 .
+  git archive HEAD | lbuild -o out -`
+
+// buildFlags are the flags of build as they were typed.
+type buildFlags struct {
+	file, target, platform, network, shmSize string
+	args, labels, contexts, hosts            []string
+	noCache, pull, push, quiet               bool
+	noCacheStages, tags, outputs             []string
+	compression, whiteouts, epoch            string
+	jobs                                     int
+	progress                                 progressMode
+	imageIDFile, metadataFile                string
+}
+
+func newBuildCommand(a *app) *cobra.Command {
+	f := &buildFlags{progress: progressAuto}
+	cmd := &cobra.Command{
+		Use:     "build [flags] CONTEXT",
+		Short:   "Build an image from a Buildfile",
+		Long:    buildLong,
+		Example: buildExample,
+		Args:    usageArgs(oneContext),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req, err := a.buildRequest(f, args[0])
+			if err == nil {
+				err = contextIsNoCommand(cmd.Root(), args[0])
+			}
+			if err != nil {
+				return usage(cmd, err)
+			}
+			return a.build(cmd.Context(), f, req)
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+func oneContext(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("build needs exactly one CONTEXT, got %d arguments", len(args))
+	}
+	return nil
+}
+
+// contextIsNoCommand explains a context that does not exist and looks like a mistyped command.
+func contextIsNoCommand(root *cobra.Command, context string) error {
+	if context == standardStream || strings.ContainsRune(context, os.PathSeparator) {
+		return nil
+	}
+	if _, err := os.Stat(context); err == nil {
+		return nil
+	}
+	if names := root.SuggestionsFor(context); len(names) > 0 {
+		return fmt.Errorf("%q is neither a command nor a directory, did you mean %q?", context, "lbuild "+names[0])
+	}
+	return nil
+}
+
+func (f *buildFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	f.registerInput(flags)
+	f.registerSteps(flags)
+	f.registerOutput(flags)
+	completeValues(cmd, "progress", progressNames()...)
+	completeValues(cmd, "compression", "none", "gzip", "zstd")
+	completeValues(cmd, "whiteouts", "opaque", "explicit")
+	completeValues(cmd, "network", "host", "none")
+}
+
+func (f *buildFlags) registerInput(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.file, "file", "f", "", "`path` of the Buildfile, - for stdin")
+	flags.StringVar(&f.target, "target", "", "`stage` to build (default the last)")
+	flags.StringArrayVar(&f.args, "build-arg", nil, "`NAME[=VALUE]` of an ARG, from the environment without VALUE; repeatable")
+	flags.StringArrayVar(&f.contexts, "build-context", nil,
+		"`NAME=SOURCE` in place of a stage or image: a directory, oci-layout://DIR[:TAG|@DIGEST],\ndocker-archive://FILE or docker-image://REF; repeatable")
+	flags.StringVar(&f.platform, "platform", "", "`OS/ARCH[/VARIANT]` to build for (default this machine's)")
+	flags.BoolVar(&f.pull, "pull", false, "ask the registry for every base, also for those in the store")
+}
+
+func (f *buildFlags) registerSteps(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.noCache, "no-cache", false, "run every step again")
+	flags.StringSliceVar(&f.noCacheStages, "no-cache-filter", nil, "run the steps of this `stage` again; repeatable")
+	flags.StringVar(&f.network, "network", "default", "network of RUN steps: `host|none`; default is host")
+	flags.StringArrayVar(&f.hosts, "add-host", nil, "`NAME:IP` for /etc/hosts of RUN steps; repeatable")
+	flags.StringVar(&f.shmSize, "shm-size", "", "`size` of /dev/shm in RUN steps, such as 128m (default 64m)")
+	flags.IntVar(&f.jobs, "jobs", 0, "`number` of steps that run at once, and of layers packed at once (default one for each CPU)")
+}
+
+func (f *buildFlags) registerOutput(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&f.tags, "tag", "t", nil, "`name[:tag]` of the image; repeatable")
+	flags.StringArrayVar(&f.labels, "label", nil, "`KEY=VALUE` for the image's config; repeatable")
+	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "`output` as above; repeatable")
+	flags.BoolVar(&f.push, "push", false, "short for --output type=registry")
+	flags.StringVar(&f.compression, "compression", "gzip", "`none|gzip|zstd[:LEVEL]` for the layers that lbuild makes")
+	flags.StringVar(&f.whiteouts, "whiteouts", "opaque", "how a layer hides a directory's old content: `opaque|explicit`")
+	flags.StringVar(&f.epoch, "source-date-epoch", "",
+		"Unix time in `seconds`: no time in the image is later (default $SOURCE_DATE_EPOCH)")
+	flags.Var(&f.progress, "progress", "`auto|tty|plain|json|quiet`: how stderr shows the build")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but the digest, warnings and errors")
+	flags.StringVar(&f.imageIDFile, "iidfile", "", "write the digest of the image's config to `file`")
+	flags.StringVar(&f.metadataFile, "metadata-file", "", "write digests and layers to `file` as JSON")
+}
+
+// build runs req and shows how it goes and what came out.
+func (a *app) build(ctx context.Context, f *buildFlags, req build.Request) error {
+	mode := f.progress
+	if f.quiet {
+		mode = progressQuiet
+	}
+	if f.file == standardStream {
+		if err := a.readBuildfile(&req); err != nil {
+			return err
+		}
+	}
+	return a.withBuilder(ctx, f.jobs, func(ctx context.Context, b *build.Builder) error {
+		shown := newRecorder(a.newDisplay(mode), mode != progressJSON)
+		req.Events = shown.Show
+		result, err := b.Build(ctx, req)
+		var manifest digest.Digest
+		if err == nil {
+			manifest = result.Manifest.Digest
+		}
+		shown.finish(ctx, manifest, err)
+		if err != nil {
+			return a.buildFailed(ctx, mode, shown, err)
+		}
+		return a.printResult(f, mode, req, result)
+	})
+}
+
+// buildFailed shows the end of the failed steps' output above the error, which the caller prints.
+func (a *app) buildFailed(ctx context.Context, mode progressMode, shown *recorder, err error) error {
+	if mode == progressJSON {
+		return &reportedError{err}
+	}
+	if ctx.Err() == nil {
+		shown.writeFailed(a.stderr)
+	}
+	return err
+}

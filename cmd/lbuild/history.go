@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lbuild/lbuild/build"
+)
+
+const (
+	missing        = "<missing>" // docker's word for a layer that is no image of its own
+	createdByWidth = 45
+)
+
+func newHistoryCommand(a *app) *cobra.Command {
+	var f listFlags
+	cmd := &cobra.Command{
+		Use:   "history [flags] IMAGE",
+		Short: "Show how an image was made, newest step first",
+		Long: `Show how an image was made, newest step first.
+
+SIZE is that of the layer as it is stored, so mostly compressed. With --format json each line is an object.`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
+				entries, err := b.History(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return f.writeHistory(a.stdout, entries, time.Now())
+			})
+		},
+	}
+	f.register(cmd, "print the digests of the layers only")
+	return cmd
+}
+
+func (f *listFlags) writeHistory(w io.Writer, entries []build.HistoryEntry, now time.Time) error {
+	switch {
+	case f.quiet:
+		return f.writeLayerIDs(w, entries)
+	case f.format == formatJSON:
+		return writeJSONLines(w, entries)
+	}
+	createdBy := column{title: "CREATED BY", max: createdByWidth}
+	if f.noTrunc {
+		createdBy.max = 0
+	}
+	t := table{columns: []column{
+		{title: "LAYER"}, {title: "CREATED"}, createdBy, {title: "SIZE", right: true}, {title: "COMMENT"},
+	}}
+	for _, e := range entries {
+		t.add(f.layerID(e), ago(e.Created, now), oneLine(e.CreatedBy), size(e.Size), oneLine(e.Comment))
+	}
+	return t.write(w)
+}
+
+func (f *listFlags) writeLayerIDs(w io.Writer, entries []build.HistoryEntry) error {
+	for _, e := range entries {
+		if _, err := fmt.Fprintln(w, f.layerID(e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *listFlags) layerID(e build.HistoryEntry) string {
+	if e.Digest == "" {
+		return missing
+	}
+	return f.id(e.Digest)
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/log"
+	"github.com/sirupsen/logrus"
+
+	"github.com/lbuild/lbuild/build"
+)
+
+const systemRoot = "/var/lib/lbuild"
+
+// withBuilder opens the store, runs fn with a builder on it, and closes the store. fn uses the context that it gets.
+func (a *app) withBuilder(ctx context.Context, jobs int, fn func(context.Context, *build.Builder) error) (err error) {
+	if os.Geteuid() != 0 {
+		return errors.New("lbuild needs to be root, because it mounts file systems: try it with sudo")
+	}
+	ctx = a.withLogger(ctx)
+	root, err := a.rootDirectory()
+	if err != nil {
+		return err
+	}
+	store, err := build.OpenStore(ctx, root)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	builder, err := build.New(build.Options{
+		Store: store, Jobs: jobs, InsecureRegistries: a.insecureRegistries, Version: buildVersion().Version,
+	})
+	if err != nil {
+		return err
+	}
+	return fn(ctx, builder)
+}
+
+// rootDirectory is where the store lies: --root, $LBUILD_ROOT, or the place for this kind of user.
+func (a *app) rootDirectory() (string, error) {
+	if a.root != "" {
+		return filepath.Abs(a.root)
+	}
+	if root := a.env("LBUILD_ROOT"); root != "" {
+		return filepath.Abs(root)
+	}
+	if os.Geteuid() == 0 {
+		return systemRoot, nil
+	}
+	data := a.env("XDG_DATA_HOME")
+	if data == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", err
+		}
+		data = filepath.Join(home, ".local", "share")
+	}
+	return filepath.Join(data, "lbuild"), nil
+}
+
+// withLogger has containerd's libraries log to stderr with --debug, else nowhere.
+func (a *app) withLogger(ctx context.Context) context.Context {
+	logger := logrus.New()
+	logger.SetOutput(io.Discard)
+	if a.debug {
+		logger.SetOutput(a.stderr)
+		logger.SetLevel(logrus.DebugLevel)
+	}
+	return log.WithLogger(ctx, logrus.NewEntry(logger))
+}

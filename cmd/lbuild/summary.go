@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/build"
+)
+
+// printResult writes the files that were asked for, the summary to stderr, and the manifest's digest to stdout, or to
+// stderr where an output took stdout.
+func (a *app) printResult(f *buildFlags, mode progressMode, req build.Request, result *build.Result) error {
+	if err := f.writeFiles(result); err != nil {
+		return err
+	}
+	if mode != progressQuiet && mode != progressJSON {
+		writeSummary(a.stderr, result)
+	}
+	if result.Manifest.Digest == "" {
+		return nil
+	}
+	to := a.stdout
+	if toStdout(req.Outputs) > 0 {
+		if mode == progressJSON {
+			return nil // the result event has it
+		}
+		to = a.stderr
+	}
+	_, err := fmt.Fprintln(to, result.Manifest.Digest)
+	return err
+}
+
+// writeFiles writes --iidfile and --metadata-file.
+func (f *buildFlags) writeFiles(result *build.Result) error {
+	if f.imageIDFile != "" {
+		if err := writeBytes(f.imageIDFile, []byte(result.Config)); err != nil {
+			return fmt.Errorf("write the image ID: %w", err)
+		}
+	}
+	if f.metadataFile == "" {
+		return nil
+	}
+	text, err := metadataJSON(result)
+	if err == nil {
+		err = writeBytes(f.metadataFile, text)
+	}
+	if err != nil {
+		return fmt.Errorf("write the metadata: %w", err)
+	}
+	return nil
+}
+
+// metadata is the content of --metadata-file, with buildx's names where it has them.
+type metadata struct {
+	Digest     digest.Digest       `json:"containerimage.digest,omitempty"`
+	Config     digest.Digest       `json:"containerimage.config.digest,omitempty"`
+	Descriptor *ocispec.Descriptor `json:"containerimage.descriptor,omitempty"`
+	Name       string              `json:"image.name,omitempty"` // names with commas between them
+	Layers     []build.Layer       `json:"layers"`
+}
+
+func metadataJSON(result *build.Result) ([]byte, error) {
+	m := metadata{
+		Digest: result.Manifest.Digest, Config: result.Config,
+		Name: strings.Join(result.Names, ","), Layers: result.Layers,
+	}
+	if m.Digest != "" {
+		m.Descriptor = &result.Manifest
+	}
+	if m.Layers == nil {
+		m.Layers = []build.Layer{}
+	}
+	text, err := json.MarshalIndent(m, "", "  ")
+	return append(text, '\n'), err
+}
+
+// maxStepWidth is where the summary cuts a step's text.
+const maxStepWidth = 48
+
+// writeSummary lists the layers, bottom to top. A stderr that is gone does not make the build fail.
+func writeSummary(w io.Writer, result *build.Result) {
+	if len(result.Layers) == 0 {
+		return
+	}
+	t := table{columns: []column{
+		{title: "LINE", right: true},
+		{title: "LAYER", max: maxStepWidth},
+		{title: "UNPACKED", right: true},
+		{title: "PACKED", right: true},
+		{title: "STEP", right: true},
+		{title: "PACKING", right: true},
+	}}
+	var packed, unpacked int64
+	for _, layer := range result.Layers {
+		t.add(summaryRow(layer)...)
+		packed += layer.Size
+		unpacked += layer.UncompressedSize
+	}
+	t.add("", fmt.Sprintf("%d layers", len(result.Layers)), size(unpacked), size(packed), "", "")
+	_ = t.write(w)
+	for _, name := range result.Names {
+		fmt.Fprintln(w, "image", name)
+	}
+}
+
+func summaryRow(layer build.Layer) []string {
+	line, step, packing := strconv.Itoa(layer.Line), seconds(layer.Seconds), seconds(layer.PackSeconds)
+	if layer.Cached {
+		step = "cached"
+	}
+	if layer.PackSeconds == 0 {
+		packing = "-"
+	}
+	if layer.Base {
+		line, step = "base", "-"
+	}
+	unpacked := "-"
+	if layer.UncompressedSize > 0 {
+		unpacked = size(layer.UncompressedSize)
+	}
+	return []string{line, printable(firstLine(layer.CreatedBy)), unpacked, size(layer.Size), step, packing}
+}
