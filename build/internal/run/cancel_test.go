@@ -107,10 +107,7 @@ const dieInRun = "LBUILD_TEST_DIE_IN_RUN"
 // runForEver is the main function of that process.
 func runForEver(dirs string) {
 	root, scratch, _ := strings.Cut(dirs, "|")
-	r, err := run.Find("../../../bin/runc")
-	if err != nil {
-		r, err = run.Find("")
-	}
+	r, err := findRuntime()
 	if err == nil {
 		err = r.Run(context.Background(), run.Command{
 			Root: root, Scratch: scratch, Args: []string{"/bin/sh", "-c", family}, Stdout: os.Stdout,

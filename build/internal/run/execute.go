@@ -24,10 +24,12 @@ func (r Runtime) execute(ctx context.Context, b bundle, c Command) error {
 	if status == 0 && err == nil {
 		return nil
 	}
+	failure := r.failure(b, status, err)
 	if cause := ctx.Err(); cause != nil {
-		return fmt.Errorf("run %s: %w", c.Args[0], errors.Join(cause, b.end(context.WithoutCancel(ctx))))
+		failure = fmt.Errorf("run %s: %w", c.Args[0], cause)
 	}
-	return r.failure(b, status, err)
+	// A runtime that fails or is killed may leave its cgroup.
+	return errors.Join(failure, b.end(context.WithoutCancel(ctx)))
 }
 
 // runUntil is one call of the runtime. When ctx ends it kills the container

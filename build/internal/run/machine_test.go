@@ -2,6 +2,7 @@ package run_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -37,16 +38,13 @@ func missing(t testing.TB, what string) {
 }
 
 // findRuntime prefers the runc that make built from the pinned sources.
-func findRuntime(t testing.TB) run.Runtime {
-	t.Helper()
-	if r, err := run.Find("../../../bin/runc"); err == nil {
-		return r
+// LBUILD_TEST_RUNTIME names another one to test with.
+func findRuntime() (run.Runtime, error) {
+	explicit := cmp.Or(os.Getenv("LBUILD_TEST_RUNTIME"), "../../../bin/runc")
+	if r, err := run.Find(explicit); err == nil {
+		return r, nil
 	}
-	r, err := run.Find("")
-	if err != nil {
-		missing(t, err.Error())
-	}
-	return r
+	return run.Find("")
 }
 
 // machine is a root on a real overlay mount with a static busybox in it, and
@@ -73,9 +71,13 @@ func newMachine(t testing.TB, prepare ...func(lower string) error) machine {
 	for _, p := range prepare {
 		must(t, p(lower))
 	}
+	runtime, err := findRuntime()
+	if err != nil {
+		missing(t, err.Error())
+	}
 	m := machine{
 		root: filepath.Join(base, "root"), upper: filepath.Join(base, "upper"), scratch: filepath.Join(base, "scratch"),
-		runtime: findRuntime(t),
+		runtime: runtime,
 	}
 	for _, dir := range []string{m.root, m.upper, m.scratch, filepath.Join(base, "work")} {
 		must(t, os.Mkdir(dir, 0o755))

@@ -16,6 +16,10 @@ const (
 	defaultHostname = "lbuild"
 	defaultPath     = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	defaultShm      = 64 << 20 // bytes
+
+	// specVersion has all that is used here. Runtimes refuse what is newer
+	// than themselves.
+	specVersion = "1.0.2"
 )
 
 // spec is docker's idea of a container: containerd's default capabilities,
@@ -65,6 +69,7 @@ func (c Command) network() oci.SpecOpts {
 // or start from other defaults.
 func (c Command) process(who identity) oci.SpecOpts {
 	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *specs.Spec) error {
+		s.Version = specVersion
 		s.Process.Args = c.Args
 		s.Process.Cwd = "/"
 		if c.Dir != "" {
