@@ -1,0 +1,90 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
+)
+
+// overlayOptions are all that change what an upper directory means, so that no default of the machine does.
+// redirect_dir=nofollow makes no redirects, as off does, and also follows none that a tree brings along.
+var overlayOptions = []string{"index=off", "metacopy=off", "redirect_dir=nofollow", "nfs_export=off"}
+
+// backend is containerd's overlay snapshotter as its metadata calls it, within metadata transactions.
+type backend struct {
+	snapshots.Snapshotter
+	ms *metaStore
+}
+
+func (s *Store) openBackend(ctx context.Context) (err error) {
+	s.ms = &metaStore{
+		path:  s.path("snapshots", "metadata.db"),
+		lock:  s.path("snapshots.lock"),
+		dirs:  s.path("snapshots", "snapshots"),
+		trash: s.trash,
+	}
+	if !exists(s.ms.path) {
+		// A transaction that only reads needs a file to open.
+		if err := s.ms.WithTransaction(ctx, true, func(context.Context) error { return nil }); err != nil {
+			return err
+		}
+	}
+	if s.userXattr, err = overlayutils.NeedsUserXAttr(s.root); err != nil {
+		return fmt.Errorf("overlay xattrs: %w", err)
+	}
+	sn, err := overlay.NewSnapshotter(s.path("snapshots"), overlay.WithMetaStore(s.ms),
+		overlay.AsynchronousRemove, overlay.WithMountOptions(overlayOptions))
+	if err != nil {
+		return err
+	}
+	s.backend = &backend{Snapshotter: sn, ms: s.ms}
+	return nil
+}
+
+type usageKey struct{}
+
+// Commit freezes key as name. The tree was measured before the transaction; containerd would walk it within.
+func (b *backend) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
+	usage, ok := ctx.Value(usageKey{}).(snapshots.Usage)
+	if !ok {
+		return b.Snapshotter.Commit(ctx, name, key, opts...)
+	}
+	return b.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+		_, err := storage.CommitActive(ctx, key, name, usage, opts...)
+		return err
+	})
+}
+
+// Cleanup moves directories without a snapshot into the trash.
+func (b *backend) Cleanup(ctx context.Context) error {
+	return b.ms.WithTransaction(ctx, true, b.ms.discardUnknown)
+}
+
+// upperOf is the directory that a mount writes to.
+func upperOf(mounts []mount.Mount) (string, error) {
+	if len(mounts) != 1 {
+		return "", fmt.Errorf("%d mounts for one tree", len(mounts))
+	}
+	if m := mounts[0]; m.Type == "bind" {
+		return m.Source, nil
+	}
+	if upper := option(mounts[0], "upperdir="); upper != "" {
+		return upper, nil
+	}
+	return "", fmt.Errorf("%s mount has no upper directory", mounts[0].Type)
+}
+
+func option(m mount.Mount, prefix string) string {
+	for _, o := range m.Options {
+		if v, ok := strings.CutPrefix(o, prefix); ok {
+			return v
+		}
+	}
+	return ""
+}

@@ -1,0 +1,132 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	bolt "go.etcd.io/bbolt"
+)
+
+// blobs is containerd's content store for many processes. An unfinished blob belongs to its lease: containerd knows
+// within one process only who writes to it, so two processes must not write to the same.
+type blobs struct {
+	inner content.Store
+	store *Store
+}
+
+func (b *blobs) Info(ctx context.Context, d digest.Digest) (content.Info, error) {
+	return b.inner.Info(b.store.Context(ctx), d)
+}
+
+func (b *blobs) Update(ctx context.Context, info content.Info, fields ...string) (content.Info, error) {
+	return b.inner.Update(b.store.Context(ctx), info, fields...)
+}
+
+func (b *blobs) Walk(ctx context.Context, fn content.WalkFunc, filters ...string) error {
+	return b.inner.Walk(b.store.Context(ctx), fn, filters...)
+}
+
+func (b *blobs) Delete(ctx context.Context, d digest.Digest) error {
+	return b.inner.Delete(b.store.Context(ctx), d)
+}
+
+func (b *blobs) ReaderAt(ctx context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
+	return b.inner.ReaderAt(b.store.Context(ctx), desc)
+}
+
+func (b *blobs) Status(ctx context.Context, ref string) (content.Status, error) {
+	st, err := b.inner.Status(b.store.Context(ctx), ownRef(ctx, ref))
+	st.Ref = ref
+	return st, err
+}
+
+// ListStatuses lists what the lease of ctx has under way; of the filters, those on ref see the names with its id.
+func (b *blobs) ListStatuses(ctx context.Context, filters ...string) ([]content.Status, error) {
+	all, err := b.inner.ListStatuses(b.store.Context(ctx), filters...)
+	if err != nil {
+		return nil, err
+	}
+	var own []content.Status
+	for _, st := range all {
+		if ref, ok := strings.CutPrefix(st.Ref, ownRef(ctx, "")); ok {
+			st.Ref = ref
+			own = append(own, st)
+		}
+	}
+	return own, nil
+}
+
+func (b *blobs) Abort(ctx context.Context, ref string) error {
+	return b.inner.Abort(b.store.Context(ctx), ownRef(ctx, ref))
+}
+
+// Writer begins or resumes an unfinished blob of the lease.
+func (b *blobs) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+	var o content.WriterOpts
+	for _, opt := range opts {
+		if err := opt(&o); err != nil {
+			return nil, err
+		}
+	}
+	lease, err := b.store.leaseOf(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("write blob: %w", err)
+	}
+	ctx = lease.Context(ctx)
+	w, err := b.inner.Writer(ctx, content.WithRef(ownRef(ctx, o.Ref)), content.WithDescriptor(o.Desc))
+	if err != nil {
+		return nil, err
+	}
+	return &blobWriter{Writer: w, blobs: b, lease: lease.id, ref: o.Ref}, nil
+}
+
+func ownRef(ctx context.Context, ref string) string { return leaseID(ctx) + "/" + ref }
+
+// blobWriter commits the blob and its seal in one transaction.
+type blobWriter struct {
+	content.Writer
+	blobs *blobs
+	lease string
+	ref   string
+}
+
+func (w *blobWriter) Status() (content.Status, error) {
+	st, err := w.Writer.Status()
+	st.Ref = w.ref
+	return st, err
+}
+
+// Commit makes the blob whole. One that turns out to be another than expected is thrown away, not resumed.
+func (w *blobWriter) Commit(ctx context.Context, size int64, expected digest.Digest, opts ...content.Opt) error {
+	ctx = leases.WithLease(w.blobs.store.Context(ctx), w.lease)
+	err := w.commit(ctx, size, expected, opts)
+	if err == nil || errdefs.IsAlreadyExists(err) {
+		return err
+	}
+	if abort := w.blobs.Abort(ctx, w.ref); !errdefs.IsNotFound(abort) {
+		err = errors.Join(err, abort)
+	}
+	return err
+}
+
+func (w *blobWriter) commit(ctx context.Context, size int64, expected digest.Digest, opts []content.Opt) error {
+	// The blob is synced before the transaction, which then has little to wait for.
+	if s, ok := w.Writer.(content.Syncer); ok {
+		if err := s.Sync(); err != nil {
+			return err
+		}
+	}
+	return w.blobs.store.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
+		if err := w.Writer.Commit(ctx, size, expected, opts...); err != nil {
+			return err
+		}
+		return w.blobs.store.seal(tx, w.Writer.Digest())
+	})
+}

@@ -1,0 +1,231 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/metadata"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/containerd/v2/pkg/gc"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	bolt "go.etcd.io/bbolt"
+)
+
+// Collect removes what no lease, record or image name reaches.
+func (s *Store) Collect(ctx context.Context) error {
+	_, err := s.collect(s.Context(ctx))
+	return err
+}
+
+// collect marks and sweeps while no other transaction runs, so nothing can be named in between. Trees are only renamed
+// under the lock.
+func (s *Store) collect(ctx context.Context) (report PruneReport, err error) {
+	err = s.db.hold(func(db *bolt.DB) error {
+		if err := s.mark(ctx, db); err != nil {
+			return err
+		}
+		report, err = s.sweep(ctx, db)
+		return err
+	})
+	if err != nil {
+		return report, fmt.Errorf("collect garbage: %w", err)
+	}
+	return report, s.trash.empty()
+}
+
+// mark removes from the database what nothing reaches. The files are left to sweep, which also finds those of processes
+// that were killed between a file and its transaction.
+func (s *Store) mark(ctx context.Context, db *bolt.DB) error {
+	roots, err := recordRoots(db)
+	if err != nil {
+		return err
+	}
+	meta := metadata.NewDB(db, inert{s.files}, nil)
+	meta.RegisterCollectibleResource(recordResource, roots)
+	_, err = meta.GarbageCollect(ctx)
+	return err
+}
+
+// sweep removes the files that the database does not know.
+func (s *Store) sweep(ctx context.Context, db *bolt.DB) (report PruneReport, err error) {
+	var known inventory
+	if err := db.View(func(tx *bolt.Tx) error { known = takeInventory(tx); return nil }); err != nil {
+		return report, err
+	}
+	err = errors.Join(
+		s.sweepSnapshots(ctx, known, &report),
+		s.sweepBlobs(ctx, known, &report),
+		s.sweepIngests(ctx, known),
+		db.Update(func(tx *bolt.Tx) error { return dropSeals(tx, known) }),
+	)
+	return report, err
+}
+
+// inventory is what the database knows.
+type inventory struct {
+	snapshots map[string]bool // by their name in the snapshotter
+	blobs     map[string]bool
+	ingests   map[string]bool // by their name in the content store
+}
+
+func takeInventory(tx *bolt.Tx) inventory {
+	ingests := bucket(tx, ingestsBucket...)
+	known := inventory{
+		snapshots: fields(bucket(tx, snapshotsBucket...), "name"),
+		blobs:     fields(ingests, "expected"), // found on disk, not yet committed
+		ingests:   fields(ingests, "ref"),
+	}
+	if b := bucket(tx, blobsBucket...); b != nil {
+		_ = b.ForEachBucket(func(d []byte) error { known.blobs[string(d)] = true; return nil })
+	}
+	return known
+}
+
+func (s *Store) sweepSnapshots(ctx context.Context, known inventory, report *PruneReport) error {
+	return s.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+		children := map[string][]string{}
+		var unknown []string
+		err := storage.WalkInfo(ctx, func(_ context.Context, info snapshots.Info) error {
+			children[info.Parent] = append(children[info.Parent], info.Name)
+			if !known.snapshots[info.Name] {
+				unknown = append(unknown, info.Name)
+			}
+			return nil
+		})
+		if errdefs.IsNotFound(err) {
+			return nil // no snapshot was ever made
+		}
+		if err != nil {
+			return err
+		}
+		removed := map[string]bool{}
+		for _, name := range unknown {
+			if err := removeTree(ctx, name, children, removed, report); err != nil {
+				return err
+			}
+		}
+		return s.ms.discardUnknown(ctx)
+	})
+}
+
+// removeTree removes what stands on name, then name.
+func removeTree(ctx context.Context, name string, children map[string][]string, removed map[string]bool, report *PruneReport) error {
+	if removed[name] {
+		return nil
+	}
+	removed[name] = true
+	for _, child := range children[name] {
+		if err := removeTree(ctx, child, children, removed, report); err != nil {
+			return err
+		}
+	}
+	_, _, usage, err := storage.GetInfo(ctx, name)
+	if err != nil {
+		return err
+	}
+	report.Snapshots++
+	report.Bytes += usage.Size
+	_, _, err = storage.Remove(ctx, name)
+	return err
+}
+
+func (s *Store) sweepBlobs(ctx context.Context, known inventory, report *PruneReport) error {
+	return s.files.Walk(ctx, func(info content.Info) error {
+		if known.blobs[info.Digest.String()] || info.Digest.Validate() != nil {
+			return nil
+		}
+		report.Blobs++
+		report.Bytes += info.Size
+		return s.files.Delete(ctx, info.Digest)
+	})
+}
+
+func (s *Store) sweepIngests(ctx context.Context, known inventory) error {
+	statuses, err := s.files.ListStatuses(ctx)
+	if err != nil {
+		return err
+	}
+	for _, st := range statuses {
+		if known.ingests[st.Ref] {
+			continue
+		}
+		if err := s.files.Abort(ctx, st.Ref); err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func dropSeals(tx *bolt.Tx, known inventory) error {
+	b := bucket(tx, sealsBucket...)
+	if b == nil {
+		return nil
+	}
+	c := b.Cursor()
+	for d, _ := c.First(); d != nil; d, _ = c.Next() {
+		if known.blobs[string(d)] {
+			continue
+		}
+		if err := c.Delete(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordResource is a number that containerd's metadata leaves free.
+const recordResource gc.ResourceType = 0x1e
+
+// roots are the snapshots and blobs that records name, as a collector of containerd's metadata.
+type roots []gc.Node
+
+// recordRoots reads all records before the collection: a collector that fails to start is left out by containerd, and
+// everything that records name would be collected.
+func recordRoots(db *bolt.DB) (nodes roots, err error) {
+	err = db.View(func(tx *bolt.Tx) error {
+		return eachRecord(tx, func(r Record) error {
+			nodes = append(nodes, recordNodes(r.Snapshot, r.Blobs)...)
+			return nil
+		})
+	})
+	return nodes, err
+}
+
+func recordNodes(snapshot string, blobs []digest.Digest) []gc.Node {
+	var nodes []gc.Node
+	if snapshot != "" {
+		nodes = append(nodes, gc.Node{Type: metadata.ResourceSnapshot, Namespace: namespace, Key: snapshotter + "/" + snapshot})
+	}
+	for _, d := range blobs {
+		nodes = append(nodes, gc.Node{Type: metadata.ResourceContent, Namespace: namespace, Key: d.String()})
+	}
+	return nodes
+}
+
+func (r roots) StartCollection(context.Context) (metadata.CollectionContext, error) { return r, nil }
+func (r roots) ReferenceLabel() string                                              { return "" }
+func (r roots) All(func(gc.Node))                                                   {}
+func (r roots) Leased(string, string, func(gc.Node))                                {}
+func (r roots) Remove(gc.Node)                                                      {}
+func (r roots) Cancel() error                                                       { return nil }
+func (r roots) Finish() error                                                       { return nil }
+
+func (r roots) Active(ns string, fn func(gc.Node)) {
+	if ns != namespace {
+		return
+	}
+	for _, node := range r {
+		fn(node)
+	}
+}
+
+// inert is a content store with nothing in it, for a collection that leaves the files alone.
+type inert struct{ content.Store }
+
+func (inert) Walk(context.Context, content.WalkFunc, ...string) error           { return nil }
+func (inert) WalkStatusRefs(context.Context, func(string) error) error          { return nil }
+func (inert) ListStatuses(context.Context, ...string) ([]content.Status, error) { return nil, nil }

@@ -1,0 +1,63 @@
+package snapshot
+
+import (
+	"context"
+	"io"
+
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/metadata/boltutil"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/sirupsen/logrus"
+	bolt "go.etcd.io/bbolt"
+)
+
+// named adds the namespace.
+func named(ctx context.Context) context.Context {
+	if ns, ok := namespaces.Namespace(ctx); ok && ns == namespace {
+		return ctx
+	}
+	return namespaces.WithNamespace(ctx, namespace)
+}
+
+// quiet keeps containerd's log lines from standard error. A caller that set a logger of its own gets them.
+func quiet(ctx context.Context) context.Context {
+	if log.G(ctx).Logger != log.L.Logger {
+		return ctx
+	}
+	silent := logrus.New()
+	silent.SetOutput(io.Discard)
+	silent.SetLevel(logrus.PanicLevel)
+	return log.WithLogger(ctx, logrus.NewEntry(silent))
+}
+
+// detached is the context of cleaning up: it has to happen also when the work was cancelled, and takes no time limit.
+func detached() context.Context {
+	return named(quiet(context.Background()))
+}
+
+// transact joins what fn does with containerd's metadata into one transaction. "Already exists" commits like success:
+// containerd adds what exists to the lease before it says so.
+func (s *Store) transact(ctx context.Context, fn func(ctx context.Context, tx *bolt.Tx) error) error {
+	if tx, ok := boltutil.Transaction(ctx); ok {
+		return fn(ctx, tx)
+	}
+	var result error
+	err := s.meta.Update(func(tx *bolt.Tx) error {
+		result = fn(boltutil.WithTransaction(ctx, tx), tx)
+		if errdefs.IsAlreadyExists(result) {
+			return nil
+		}
+		return result
+	})
+	if err != nil {
+		return err
+	}
+	return result
+}
+
+func leaseID(ctx context.Context) string {
+	id, _ := leases.FromContext(ctx)
+	return id
+}

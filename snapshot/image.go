@@ -1,0 +1,175 @@
+package snapshot
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// maxJSON bounds indexes, manifests and configs, which are read into memory.
+const maxJSON = 8 << 20 // bytes
+
+// image is a manifest that can be unpacked: media types known, digests well formed, a diff-id for each layer.
+type image struct {
+	target   ocispec.Descriptor // an index, or the manifest itself
+	manifest ocispec.Descriptor
+	config   ocispec.Descriptor
+	layers   []ocispec.Descriptor
+	chain    string
+}
+
+func (i image) blobs() []digest.Digest {
+	all := []digest.Digest{i.target.Digest, i.manifest.Digest, i.config.Digest}
+	for _, l := range i.layers {
+		all = append(all, l.Digest)
+	}
+	return all
+}
+
+// read fetches what describes the image and checks it.
+func (p *pull) read(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer) (image, error) {
+	manifest, err := p.choose(ctx, target, platform)
+	if err != nil {
+		return image{}, err
+	}
+	var m ocispec.Manifest
+	if err := p.readJSON(ctx, manifest, &m); err != nil {
+		return image{}, fmt.Errorf("manifest %s: %w", manifest.Digest, err)
+	}
+	if err := checkManifest(m); err != nil {
+		return image{}, fmt.Errorf("manifest %s: %w", manifest.Digest, err)
+	}
+	var config ocispec.Image
+	if err := p.readJSON(ctx, m.Config, &config); err != nil {
+		return image{}, fmt.Errorf("config %s: %w", m.Config.Digest, err)
+	}
+	diffIDs := config.RootFS.DiffIDs
+	if err := checkDiffIDs(diffIDs, len(m.Layers)); err != nil {
+		return image{}, fmt.Errorf("config %s: %w", m.Config.Digest, err)
+	}
+	return image{target, manifest, m.Config, m.Layers, identity.ChainID(diffIDs).String()}, nil
+}
+
+// choose is the manifest to unpack: the target, or the best for the platform of those that an index lists.
+func (p *pull) choose(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer) (ocispec.Descriptor, error) {
+	if images.IsManifestType(target.MediaType) {
+		return target, nil
+	}
+	if !images.IsIndexType(target.MediaType) {
+		return target, fmt.Errorf("unknown media type %q: %w", target.MediaType, errdefs.ErrNotImplemented)
+	}
+	var index ocispec.Index
+	if err := p.readJSON(ctx, target, &index); err != nil {
+		return target, fmt.Errorf("index %s: %w", target.Digest, err)
+	}
+	manifest, err := best(index.Manifests, platform)
+	if err != nil {
+		return target, fmt.Errorf("index %s: %w", target.Digest, err)
+	}
+	only := func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		return []ocispec.Descriptor{manifest}, nil
+	}
+	_, err = images.SetChildrenLabels(p.store.blobs, only)(ctx, target)
+	return manifest, err
+}
+
+func best(manifests []ocispec.Descriptor, platform platforms.MatchComparer) (ocispec.Descriptor, error) {
+	if platform == nil {
+		platform = platforms.All
+	}
+	fit := slices.DeleteFunc(slices.Clone(manifests), func(d ocispec.Descriptor) bool {
+		return !images.IsManifestType(d.MediaType) || d.Platform != nil && !platform.Match(*d.Platform)
+	})
+	if len(fit) == 0 {
+		return ocispec.Descriptor{}, fmt.Errorf("no manifest for the platform: %w", errdefs.ErrNotFound)
+	}
+	slices.SortStableFunc(fit, func(a, b ocispec.Descriptor) int {
+		switch {
+		case a.Platform == nil || b.Platform == nil:
+			return 0
+		case platform.Less(*a.Platform, *b.Platform):
+			return -1
+		case platform.Less(*b.Platform, *a.Platform):
+			return 1
+		}
+		return 0
+	})
+	return fit[0], nil
+}
+
+// readJSON reads a blob into v, after fetching it if it is missing or has changed.
+func (p *pull) readJSON(ctx context.Context, desc ocispec.Descriptor, v any) error {
+	if err := checkDescriptor(desc); err != nil {
+		return err
+	}
+	if desc.Size > maxJSON {
+		return fmt.Errorf("%d bytes are more than the %d that are read: %w", desc.Size, maxJSON, errdefs.ErrInvalidArgument)
+	}
+	err := p.store.verify(ctx, desc)
+	if errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) {
+		_, err = p.fetch(ctx, desc)
+	}
+	if err != nil {
+		return err
+	}
+	data, err := content.ReadBlob(ctx, p.store.blobs, desc)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
+
+func checkManifest(m ocispec.Manifest) error {
+	if !images.IsConfigType(m.Config.MediaType) {
+		return fmt.Errorf("config has unknown media type %q: %w", m.Config.MediaType, errdefs.ErrNotImplemented)
+	}
+	for i, layer := range m.Layers {
+		if err := checkDescriptor(layer); err != nil {
+			return fmt.Errorf("layer %d: %w", i+1, err)
+		}
+		if !canApply(layer.MediaType) {
+			return fmt.Errorf("layer %d has unknown media type %q: %w", i+1, layer.MediaType, errdefs.ErrNotImplemented)
+		}
+	}
+	return nil
+}
+
+func canApply(mediaType string) bool {
+	switch mediaType {
+	case ocispec.MediaTypeImageLayer, ocispec.MediaTypeImageLayerGzip, ocispec.MediaTypeImageLayerZstd,
+		images.MediaTypeDockerSchema2Layer, images.MediaTypeDockerSchema2LayerGzip, images.MediaTypeDockerSchema2LayerZstd:
+		return true
+	}
+	return false
+}
+
+func checkDescriptor(desc ocispec.Descriptor) error {
+	if err := desc.Digest.Validate(); err != nil {
+		return fmt.Errorf("digest %q: %w", desc.Digest, err)
+	}
+	if desc.Size < 0 {
+		return fmt.Errorf("size %d: %w", desc.Size, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+func checkDiffIDs(diffIDs []digest.Digest, layers int) error {
+	if len(diffIDs) != layers {
+		return fmt.Errorf("%d diff-ids for %d layers: %w", len(diffIDs), layers, errdefs.ErrInvalidArgument)
+	}
+	for i, d := range diffIDs {
+		if err := d.Validate(); err != nil {
+			return fmt.Errorf("diff-id %d %q: %w", i+1, d, err)
+		}
+	}
+	return nil
+}

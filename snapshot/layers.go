@@ -1,0 +1,113 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/diff"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// layers unpacks the layers of one image for containerd's unpacker, each into a directory of its own and all at once.
+// The order comes back when they are committed, from the bottom up: only then a layer learns what it stands on.
+type layers struct {
+	*tree
+
+	mu      sync.Mutex
+	implied map[string][]string // upper directory to the directories in it that its tar has no entry for
+}
+
+func newLayers(s *Store) *layers {
+	return &layers{tree: s.tree, implied: map[string][]string{}}
+}
+
+// Apply unpacks one layer and returns its diff-id.
+func (l *layers) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount, _ ...diff.ApplyOpt) (_ ocispec.Descriptor, err error) {
+	upper, err := upperOf(mounts)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	blob, err := l.store.blobs.ReaderAt(ctx, desc)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	defer func() { err = errors.Join(err, blob.Close()) }()
+
+	plain, err := decompress(content.NewReader(blob))
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	defer plain.Close()
+	diffID := digest.Canonical.Digester()
+	r := io.TeeReader(plain, diffID.Hash())
+	// The unpacker gives the bottom layer a bind mount and the others an overlay.
+	u := newUntar(upper, mounts[0].Type == "bind")
+	if err := u.run(ctx, r); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	// What follows the end of the archive is part of the diff-id.
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.implied[upper] = u.impliedDirs()
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: diffID.Digest()}, nil
+}
+
+// Commit freezes a layer. Directories that its tar only implies get the metadata that they have in the layers below;
+// overlayfs would show those of the upper directory.
+func (l *layers) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
+	var info snapshots.Info
+	for _, opt := range opts {
+		if err := opt(&info); err != nil {
+			return err
+		}
+	}
+	mounts, err := l.Mounts(ctx, key)
+	if err != nil {
+		return err
+	}
+	upper, err := upperOf(mounts)
+	if err != nil {
+		return err
+	}
+	var below []string
+	if info.Parent != "" {
+		if below, err = l.store.stack(ctx, info.Parent); err != nil {
+			return err
+		}
+	}
+	if err := l.inheritImplied(upper, below); err != nil {
+		return fmt.Errorf("layer %s: %w", name, err)
+	}
+	return l.tree.Commit(ctx, name, key, opts...)
+}
+
+func (l *layers) inheritImplied(upper string, below []string) error {
+	l.mu.Lock()
+	implied := l.implied[upper]
+	l.mu.Unlock()
+	for _, dir := range implied {
+		to := filepath.Join(upper, dir)
+		if !isDir(to) {
+			continue // a link or file of the layer took its place
+		}
+		from, err := lookup(below, dir)
+		if err != nil {
+			return err
+		}
+		if err := inherit(to, from); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// deadLease is the lease of a process that is gone, locked so that no other process cleans it too.
+type deadLease struct {
+	id   string
+	lock *os.File
+}
+
+// reap ends the leases of dead processes and collects what they kept. Without any it reads one directory.
+func (s *Store) reap(ctx context.Context) error {
+	dead, err := s.deadLeases()
+	if err != nil {
+		return err
+	}
+	if len(dead) == 0 {
+		return s.trash.empty()
+	}
+	var errs []error
+	for _, d := range dead {
+		errs = append(errs, s.reapLease(ctx, d))
+	}
+	return errors.Join(append(errs, s.Collect(ctx))...)
+}
+
+func (s *Store) reapLease(ctx context.Context, d deadLease) error {
+	if s.opts.Reap != nil {
+		if err := s.opts.Reap(ctx, s.path("leases", d.id)); err != nil {
+			return errors.Join(err, d.lock.Close())
+		}
+	}
+	return s.endLease(ctx, d.id, d.lock)
+}
+
+// deadLeases locks and returns the leases that no process holds.
+func (s *Store) deadLeases() (dead []deadLease, err error) {
+	guard, err := lockDir(s.path("leases"), exclusive)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, guard.Close()) }()
+
+	entries, err := os.ReadDir(s.path("leases"))
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		lock, err := lockFile(filepath.Join(s.path("leases"), e.Name(), "lock"), tryLock)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			continue
+		}
+		if err != nil {
+			return nil, errors.Join(err, closeAll(dead))
+		}
+		dead = append(dead, deadLease{e.Name(), lock})
+	}
+	return dead, nil
+}
+
+func closeAll(dead []deadLease) error {
+	var errs []error
+	for _, d := range dead {
+		errs = append(errs, d.lock.Close())
+	}
+	return errors.Join(errs...)
+}

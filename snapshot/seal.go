@@ -1,0 +1,150 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	bolt "go.etcd.io/bbolt"
+)
+
+// A seal is what the file of a blob looked like when its bytes had the digest. The change time is in it, which no
+// program can set back, so a file that looks the same holds the same bytes, unless someone wrote to the disk below.
+var sealsBucket = []string{"lbuild", "seals"}
+
+// VerifyBlob fails if the stored bytes are not those of the digest: with errdefs.ErrNotFound if there are none, and with
+// errdefs.ErrDataLoss if they changed. Such a blob is removed from the store, so that it can be written again. Bytes are
+// read only if size, times or inode of the file are not what they were when the blob was written or last verified.
+func (s *Store) VerifyBlob(ctx context.Context, desc ocispec.Descriptor) error {
+	if err := s.verify(s.Context(ctx), desc); err != nil {
+		return fmt.Errorf("verify blob %s: %w", desc.Digest, err)
+	}
+	return nil
+}
+
+func (s *Store) verify(ctx context.Context, desc ocispec.Descriptor) error {
+	if err := desc.Digest.Validate(); err != nil {
+		return err
+	}
+	known, seal, err := s.readSeal(desc.Digest)
+	if err != nil {
+		return err
+	}
+	if !known {
+		return errdefs.ErrNotFound
+	}
+	now, err := s.look(desc.Digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.dropBlob(ctx, desc.Digest, "", fmt.Errorf("its file is missing: %w", errdefs.ErrNotFound))
+	}
+	if err != nil || now == seal {
+		return err
+	}
+	return s.verifyBytes(ctx, desc.Digest, now)
+}
+
+func (s *Store) verifyBytes(ctx context.Context, d digest.Digest, look string) error {
+	f, err := os.Open(s.blobPath(d))
+	if err != nil {
+		return err
+	}
+	verifier := d.Verifier()
+	_, err = io.Copy(verifier, &ctxReader{ctx, f})
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if !verifier.Verified() {
+		return s.dropBlob(ctx, d, look, fmt.Errorf("its bytes have changed: %w", errdefs.ErrDataLoss))
+	}
+	return s.transact(ctx, func(_ context.Context, tx *bolt.Tx) error { return putSeal(tx, d, look) })
+}
+
+// dropBlob removes a blob whose file looks as it did when it was found bad, and returns why.
+func (s *Store) dropBlob(ctx context.Context, d digest.Digest, look string, why error) error {
+	err := s.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
+		now, err := s.look(d)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if now != look {
+			return nil
+		}
+		if err := s.blobs.Delete(ctx, d); err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+		if err := s.files.Delete(ctx, d); err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+		return putSeal(tx, d, "")
+	})
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	return why
+}
+
+// seal remembers how the blob's file looks.
+func (s *Store) seal(tx *bolt.Tx, d digest.Digest) error {
+	look, err := s.look(d)
+	if err != nil {
+		return err
+	}
+	return putSeal(tx, d, look)
+}
+
+func (s *Store) readSeal(d digest.Digest) (known bool, seal string, err error) {
+	err = s.meta.View(func(tx *bolt.Tx) error {
+		known = hasBlob(tx, d.String())
+		if b := bucket(tx, sealsBucket...); b != nil {
+			seal = string(b.Get([]byte(d)))
+		}
+		return nil
+	})
+	return known, seal, err
+}
+
+// putSeal sets the seal of a blob; "" removes it.
+func putSeal(tx *bolt.Tx, d digest.Digest, look string) error {
+	b, err := createBucket(tx, sealsBucket...)
+	if err != nil {
+		return err
+	}
+	if look == "" {
+		return b.Delete([]byte(d))
+	}
+	return b.Put([]byte(d), []byte(look))
+}
+
+func (s *Store) look(d digest.Digest) (string, error) {
+	info, err := os.Lstat(s.blobPath(d))
+	if err != nil {
+		return "", err
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	return fmt.Sprintf("size=%d mtime=%d ctime=%d ino=%d",
+		st.Size, syscall.TimespecToNsec(st.Mtim), syscall.TimespecToNsec(st.Ctim), st.Ino), nil
+}
+
+func (s *Store) blobPath(d digest.Digest) string {
+	return s.path("content", "blobs", d.Algorithm().String(), d.Encoded())
+}
+
+// ctxReader ends a long read when ctx does.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *ctxReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

@@ -1,0 +1,91 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/continuity/fs"
+	bolt "go.etcd.io/bbolt"
+)
+
+// tree is the snapshotter that workspaces and the unpacker use. Each call is one metadata transaction: between two
+// transactions another process could collect what the first one made.
+type tree struct {
+	snapshots.Snapshotter // containerd's metadata
+	store                 *Store
+}
+
+func (t *tree) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) (mounts []mount.Mount, err error) {
+	err = t.store.transact(ctx, func(ctx context.Context, _ *bolt.Tx) (err error) {
+		mounts, err = t.Snapshotter.Prepare(ctx, key, parent, opts...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return mounts, inheritRoot(mounts)
+}
+
+func (t *tree) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) (mounts []mount.Mount, err error) {
+	err = t.store.transact(ctx, func(ctx context.Context, _ *bolt.Tx) (err error) {
+		mounts, err = t.Snapshotter.View(ctx, key, parent, opts...)
+		return err
+	})
+	return mounts, err
+}
+
+// Commit freezes key as name. The tree is on disk before the database names it.
+func (t *tree) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
+	mounts, err := t.Mounts(ctx, key)
+	if err != nil {
+		return err
+	}
+	upper, err := upperOf(mounts)
+	if err != nil {
+		return err
+	}
+	usage, err := fs.DiskUsage(ctx, upper)
+	if err != nil {
+		return fmt.Errorf("measure: %w", err)
+	}
+	if err := t.store.sync(); err != nil {
+		return err
+	}
+	ctx = context.WithValue(ctx, usageKey{}, snapshots.Usage(usage))
+	return t.Snapshotter.Commit(ctx, name, key, opts...)
+}
+
+// Remove removes key at once. Containerd's metadata would leave the files to the next collection.
+func (t *tree) Remove(ctx context.Context, key string) error {
+	var id string
+	err := t.store.transact(ctx, func(ctx context.Context, tx *bolt.Tx) (err error) {
+		name := backendName(tx, key)
+		if err := t.Snapshotter.Remove(ctx, key); err != nil {
+			return err
+		}
+		id, err = t.store.ms.remove(ctx, name)
+		return err
+	})
+	if err != nil || id == "" {
+		return err
+	}
+	if err := t.store.trash.take(filepath.Join(t.store.ms.dirs, id)); err != nil {
+		return err
+	}
+	return t.store.trash.empty()
+}
+
+// inheritRoot gives the new root directory what it would lose: overlayfs shows the upper root's mode, and a new one
+// depends on the umask.
+func inheritRoot(mounts []mount.Mount) error {
+	upper, err := upperOf(mounts)
+	if err != nil {
+		return err
+	}
+	lower, _, _ := strings.Cut(option(mounts[0], "lowerdir="), ":")
+	return inherit(upper, lower)
+}

@@ -1,0 +1,149 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/unpack"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// fetchesAtOnce is how many blobs are fetched at once: more connections than processors are of use.
+const fetchesAtOnce = 4
+
+// Unpack makes the snapshot of an image and returns its name, the chain-id of its layers; "" for an image without any.
+// Target is a manifest, or an index of which platform chooses the manifest (nil: the first). Blobs that are missing or
+// have changed are fetched (fetcher nil: an error), also those of layers that are unpacked already. Every blob has
+// its digest and every layer its diff-id when Unpack returns, and the lease of ctx keeps them all, as the manifest does.
+func (s *Store) Unpack(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer, fetcher remotes.Fetcher) (string, error) {
+	name, err := s.unpackTarget(ctx, target, platform, fetcher)
+	if err != nil {
+		return "", fmt.Errorf("unpack %s: %w", target.Digest, err)
+	}
+	return name, nil
+}
+
+func (s *Store) unpackTarget(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer, fetcher remotes.Fetcher) (string, error) {
+	lease, err := s.leaseOf(ctx)
+	if err != nil {
+		return "", err
+	}
+	ctx = lease.Context(ctx)
+	// One at a time for each image: the second finds everything there.
+	if err := s.inflight.Lock(ctx, target.Digest.String()); err != nil {
+		return "", err
+	}
+	defer s.inflight.Unlock(target.Digest.String())
+
+	p := &pull{store: s, fetcher: fetcher}
+	image, err := p.read(ctx, target, platform)
+	if err != nil {
+		return "", err
+	}
+	done, err := s.unpacked(ctx, image)
+	if err != nil || done {
+		return image.chain, err
+	}
+	return image.chain, p.unpack(ctx, image)
+}
+
+// unpacked says whether nothing of the image is left to do, and takes it into the lease.
+func (s *Store) unpacked(ctx context.Context, image image) (bool, error) {
+	for _, layer := range image.layers {
+		err := s.verify(ctx, layer)
+		if errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	linked, err := s.linked(ctx, image)
+	if err != nil || !linked {
+		return false, err
+	}
+	err = s.keep(ctx, image.chain, image.blobs()...)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// linked says whether the labels are there that keep the image's parts with its manifest.
+func (s *Store) linked(ctx context.Context, image image) (bool, error) {
+	manifest, err := s.blobs.Info(ctx, image.manifest.Digest)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	config, err := s.blobs.Info(ctx, image.config.Digest)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	linked := manifest.Labels["containerd.io/gc.ref.content.config"] == image.config.Digest.String()
+	return linked && config.Labels[snapshotRef] == image.chain, nil
+}
+
+// pull is one image on its way into the store.
+type pull struct {
+	store   *Store
+	fetcher remotes.Fetcher
+}
+
+func (p *pull) unpack(ctx context.Context, image image) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	layers := newLayers(p.store)
+	unpacker, err := unpack.NewUnpacker(ctx, p.store.blobs,
+		unpack.WithUnpackPlatform(unpack.Platform{
+			Platform:                platforms.All, // chosen before
+			SnapshotterKey:          snapshotter,
+			Snapshotter:             layers,
+			SnapshotterCapabilities: []string{snapshots.RebaseCap},
+			Applier:                 layers,
+		}),
+		unpack.WithUnpackLimiter(p.store.unpacks),
+		unpack.WithDuplicationSuppressor(p.store.inflight),
+		unpack.WithFetchAllContent(),
+	)
+	if err != nil {
+		return err
+	}
+	children := images.SetChildrenLabels(p.store.blobs, images.ChildrenHandler(p.store.blobs))
+	handler := unpacker.Unpack(images.Handlers(images.HandlerFunc(p.fetch), children))
+	err = images.Dispatch(ctx, handler, nil, image.manifest)
+	if err != nil {
+		cancel()
+	}
+	// The layers are unpacked in the background, and their error says more than the end of the context.
+	if _, unpackErr := unpacker.Wait(); err == nil {
+		err = unpackErr
+	}
+	return err
+}
+
+// fetch brings a blob into the store and the lease.
+func (p *pull) fetch(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	if p.fetcher == nil {
+		return nil, p.store.keep(ctx, "", desc.Digest)
+	}
+	if err := p.store.fetches.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer p.store.fetches.Release(1)
+	_, err := remotes.FetchHandler(p.store.blobs, p.fetcher)(ctx, desc)
+	if err != nil {
+		return nil, fmt.Errorf("fetch %s: %w", desc.Digest, err)
+	}
+	return nil, nil
+}

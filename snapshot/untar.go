@@ -1,0 +1,121 @@
+package snapshot
+
+import (
+	"archive/tar"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/pkg/archive"
+	"golang.org/x/sys/unix"
+)
+
+// untar unpacks one layer into an upper directory with containerd's archive package, which resolves every name within
+// the directory, and does what that package leaves out.
+type untar struct {
+	upper    string
+	bottom   bool        // nothing lies below, so whiteouts have nothing to hide
+	root     *tar.Header // the entry of the root directory
+	explicit map[string]bool
+	implied  map[string]bool
+	hidden   []string // whiteouts
+}
+
+func newUntar(upper string, bottom bool) *untar {
+	return &untar{upper: upper, bottom: bottom, explicit: map[string]bool{}, implied: map[string]bool{".": true}}
+}
+
+func (u *untar) run(ctx context.Context, r io.Reader) error {
+	_, err := archive.Apply(ctx, u.upper, r, archive.WithFilter(u.note), archive.WithConvertWhiteout(u.whiteout))
+	if err != nil {
+		return err
+	}
+	// A name that the layer hides and makes again as a directory shows nothing from below.
+	for _, hidden := range u.hidden {
+		if !isDir(hidden) {
+			continue
+		}
+		if err := setOpaque(hidden); err != nil {
+			return err
+		}
+	}
+	return u.setRoot()
+}
+
+// note remembers which directories have an entry and which are only part of a name.
+func (u *untar) note(hdr *tar.Header) (bool, error) {
+	name := strings.TrimPrefix(path.Clean("/"+hdr.Name), "/")
+	if name == "" {
+		u.root = hdr
+		delete(u.implied, ".")
+		return true, nil
+	}
+	if hdr.Typeflag == tar.TypeDir {
+		u.explicit[name] = true
+		delete(u.implied, name)
+	}
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if u.explicit[dir] || u.implied[dir] {
+			break
+		}
+		u.implied[dir] = true
+	}
+	return true, nil
+}
+
+func (u *untar) impliedDirs() []string { return slices.Sorted(maps.Keys(u.implied)) }
+
+const (
+	whiteoutPrefix = ".wh."
+	opaqueMarker   = ".wh..wh..opq"
+)
+
+// whiteout turns markers into what overlayfs understands. A name that the same layer holds stays: markers hide what is
+// below the layer, wherever in the archive they stand.
+func (u *untar) whiteout(_ *tar.Header, path string) (write bool, err error) {
+	dir, base := filepath.Split(path)
+	if !strings.HasPrefix(base, whiteoutPrefix) {
+		return true, nil
+	}
+	if u.bottom {
+		return false, nil
+	}
+	if base == opaqueMarker {
+		return false, setOpaque(dir)
+	}
+	hidden := dir + strings.TrimPrefix(base, whiteoutPrefix)
+	u.hidden = append(u.hidden, hidden)
+	if exists(hidden) {
+		return false, nil
+	}
+	return false, unix.Mknod(hidden, unix.S_IFCHR, 0)
+}
+
+// setRoot gives the upper directory the metadata of the root's entry, which the archive package leaves out.
+func (u *untar) setRoot() error {
+	if u.root == nil {
+		return nil
+	}
+	if err := os.Lchown(u.upper, u.root.Uid, u.root.Gid); err != nil {
+		return fmt.Errorf("root directory: %w", err)
+	}
+	for key, value := range u.root.PAXRecords {
+		attr, ok := strings.CutPrefix(key, "SCHILY.xattr.")
+		if !ok || strings.HasPrefix(attr, "trusted.") {
+			continue
+		}
+		if err := unix.Lsetxattr(u.upper, attr, []byte(value), 0); err != nil {
+			return fmt.Errorf("root directory: set %s: %w", attr, err)
+		}
+	}
+	if err := os.Chmod(u.upper, u.root.FileInfo().Mode()); err != nil {
+		return fmt.Errorf("root directory: %w", err)
+	}
+	return os.Chtimes(u.upper, u.root.ModTime, u.root.ModTime)
+}
