@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	continuity "github.com/containerd/continuity/fs"
 )
@@ -41,8 +42,29 @@ func copyTree(ctx context.Context, dir, dest string) (err error) {
 	if err := continuity.CopyDir(dest, dir); err != nil {
 		return err
 	}
+	if err := setTimes(dir, root); err != nil {
+		return err
+	}
 	owner := before.Sys().(*syscall.Stat_t)
 	return errors.Join(root.Chown(".", int(owner.Uid), int(owner.Gid)), root.Chmod(".", before.Mode()))
+}
+
+// setTimes gives directories the times that filling them has changed.
+func setTimes(dir string, dest *os.Root) error {
+	return filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() || name == dir {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		return dest.Chtimes(rel, time.Time{}, info.ModTime())
+	})
 }
 
 // makeRoom removes from dest what stands where a file of dir goes, so that the copy makes each file anew and no link of

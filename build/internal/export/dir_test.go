@@ -1,0 +1,272 @@
+package export
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/continuity/sysx"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+func TestOCIDirReplacesByName(t *testing.T) {
+	store, dir := newLayout(t)
+	one, two := putImage(t, store, "amd64", "gzip"), putImage(t, store, "arm64", "gzip")
+	addTo(t, store, dir, one, "x:a", "x:b")
+	addTo(t, store, dir, one)
+	addTo(t, store, dir, two, "x:a")
+	addTo(t, store, dir, one)
+	root, err := os.OpenRoot(dir)
+	must(t, err)
+	defer root.Close()
+	index, err := readIndex(root)
+	must(t, err)
+	var got []string
+	for _, m := range index.Manifests {
+		got = append(got, m.Annotations[images.AnnotationImageName]+" "+m.Platform.Architecture)
+	}
+	if diff := cmp.Diff([]string{"x:b amd64", "x:a arm64", " amd64"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestOCIDirMendsADamagedBlob(t *testing.T) {
+	store, dir := newLayout(t)
+	manifest := putImage(t, store, "amd64", "gzip")
+	addTo(t, store, dir, manifest)
+	damage(t, dir, firstLayer(t, store, manifest))
+	addTo(t, store, dir, manifest)
+	fresh, _ := newStore(t)
+	if _, err := LoadLayout(t.Context(), fresh, dir, ""); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWritersOfALayoutLoseNothing(t *testing.T) {
+	store, dir := newLayout(t)
+	manifest := putImage(t, store, "amd64", "gzip")
+	var group errgroup.Group
+	for i := range 8 {
+		group.Go(func() error {
+			return OCIDir(t.Context(), store, dir, Image{Manifest: manifest, Names: []string{fmt.Sprintf("x:%d", i)}})
+		})
+	}
+	must(t, group.Wait())
+	root, err := os.OpenRoot(dir)
+	must(t, err)
+	defer root.Close()
+	if index, err := readIndex(root); err != nil || len(index.Manifests) != 8 {
+		t.Errorf("got %d entries, %v", len(index.Manifests), err)
+	}
+}
+
+func TestOCIDirRefusesABrokenLayout(t *testing.T) {
+	store, dir := newLayout(t)
+	must(t, os.Mkdir(dir, 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "index.json"), []byte("{"), 0o644))
+	err := OCIDir(t.Context(), store, dir, Image{Manifest: putImage(t, store, "amd64")})
+	if err == nil || !strings.Contains(err.Error(), "index.json") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFileIsWholeOrUntouched(t *testing.T) {
+	boom := errors.New("boom")
+	for _, test := range []struct {
+		name string
+		fn   func(io.Writer) error
+		want string
+	}{
+		{"written", func(w io.Writer) error { _, err := io.WriteString(w, "new"); return err }, "new"},
+		{"failed", func(w io.Writer) error { _, err := io.WriteString(w, "ne"); return errors.Join(err, boom) }, "old"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			must(t, os.WriteFile(filepath.Join(dir, "real"), []byte("old"), 0o600))
+			must(t, os.Symlink("real", filepath.Join(dir, "link")))
+			err := File(filepath.Join(dir, "link"), test.fn)
+			if errors.Is(err, boom) != (test.name == "failed") {
+				t.Errorf("got %v", err)
+			}
+			want := []string{"link -> real", "real 0600 " + test.want}
+			if diff := cmp.Diff(want, list(t, dir)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// list describes a tree, one line for each file.
+func list(t testing.TB, dir string) []string {
+	t.Helper()
+	var lines []string
+	must(t, filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == dir {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		must(t, err)
+		info, err := d.Info()
+		must(t, err)
+		line := rel
+		switch {
+		case d.Type() == fs.ModeSymlink:
+			target, err := os.Readlink(name)
+			must(t, err)
+			line += " -> " + target
+		case d.IsDir():
+			line += fmt.Sprintf("/ %04o", info.Mode().Perm())
+		case d.Type().IsRegular():
+			data, err := os.ReadFile(name)
+			must(t, err)
+			line += fmt.Sprintf(" %04o %s", info.Mode().Perm(), data)
+		default:
+			line += " " + info.Mode().String()
+		}
+		lines = append(lines, line)
+		return nil
+	}))
+	sort.Strings(lines)
+	return lines
+}
+
+func TestFileWritesToADevice(t *testing.T) {
+	must(t, File("/dev/null", func(w io.Writer) error { _, err := io.WriteString(w, "x"); return err }))
+	info, err := os.Stat("/dev/null")
+	if err != nil || info.Mode()&fs.ModeCharDevice == 0 {
+		t.Fatalf("/dev/null is gone: %v, %v", info, err)
+	}
+}
+
+func TestFileSaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	for name, want := range map[string]string{dir: "it is a directory", filepath.Join(dir, "no", "file"): "no such file"} {
+		err := File(name, func(io.Writer) error { return nil })
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
+		}
+	}
+}
+
+func TestFullDiskLeavesTheOldFile(t *testing.T) {
+	dir := smallDisk(t)
+	name := filepath.Join(dir, "image.tar")
+	must(t, os.WriteFile(name, []byte("old"), 0o644))
+	store, _ := newStore(t)
+	big := put(t, store, "application/vnd.oci.image.layer.v1.tar", make([]byte, 2<<20))
+	manifest := putIndex(t, store, putImageWith(t, store, big))
+	err := File(name, func(w io.Writer) error { return OCI(t.Context(), store, w, Image{Manifest: manifest}) })
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("got %v, want no space", err)
+	}
+	if diff := cmp.Diff([]string{"image.tar 0644 old"}, list(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+	if err := OCIDir(t.Context(), store, filepath.Join(dir, "layout"), Image{Manifest: manifest}); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("layout: got %v, want no space", err)
+	}
+}
+
+// smallDisk mounts a file system of 1 MiB.
+func smallDisk(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		if os.Getenv("LBUILD_TEST_STRICT") == "1" {
+			t.Fatalf("mount a tmpfs: %v", err)
+		}
+		t.Skipf("a tmpfs cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	return dir
+}
+
+func TestTreeKeepsMetadata(t *testing.T) {
+	src, dest := t.TempDir(), filepath.Join(t.TempDir(), "new", "dest")
+	must(t, os.Mkdir(filepath.Join(src, "d"), 0o750))
+	must(t, os.WriteFile(filepath.Join(src, "d", "f"), []byte("x"), 0o644))
+	must(t, os.Chmod(filepath.Join(src, "d", "f"), 0o4755))
+	must(t, os.Link(filepath.Join(src, "d", "f"), filepath.Join(src, "hard")))
+	must(t, os.Symlink("/etc/passwd", filepath.Join(src, "link")))
+	must(t, unix.Mkfifo(filepath.Join(src, "pipe"), 0o600))
+	must(t, sysx.LSetxattr(filepath.Join(src, "d", "f"), "user.lbuild", []byte("v"), 0))
+	when := time.Unix(1_000_000_000, 0)
+	must(t, os.Chtimes(filepath.Join(src, "d", "f"), when, when))
+	must(t, os.Chtimes(filepath.Join(src, "d"), when, when))
+	if os.Getuid() == 0 {
+		must(t, os.Lchown(filepath.Join(src, "link"), 12, 34))
+	}
+	must(t, Tree(t.Context(), src, dest))
+	if diff := cmp.Diff(list(t, src), list(t, dest)); diff != "" {
+		t.Error(diff)
+	}
+	for _, name := range []string{"d", "d/f", "hard", "link"} {
+		want, got := lstat(t, filepath.Join(src, name)), lstat(t, filepath.Join(dest, name))
+		if want != got {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+	if v, err := sysx.LGetxattr(filepath.Join(dest, "hard"), "user.lbuild"); err != nil || string(v) != "v" {
+		t.Errorf("xattr: %q, %v", v, err)
+	}
+}
+
+// meta is what a copy must keep.
+type meta struct {
+	mode, uid, gid uint32
+	nlink          uint64
+	mtime          int64
+}
+
+func lstat(t testing.TB, name string) meta {
+	t.Helper()
+	info, err := os.Lstat(name)
+	must(t, err)
+	st := info.Sys().(*syscall.Stat_t)
+	return meta{st.Mode, st.Uid, st.Gid, uint64(st.Nlink), st.Mtim.Nano()}
+}
+
+func TestTreeMergesAndNeverFollowsLinksOfDest(t *testing.T) {
+	src, dest, outside := t.TempDir(), t.TempDir(), t.TempDir()
+	write := func(dir, name, text string) {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+	}
+	write(outside, "f", "outside")
+	write(src, "linked/f", "new")
+	write(src, "both/f", "new")
+	write(src, "file", "new")
+	write(src, "was-dir", "new")
+	must(t, os.Symlink("file", filepath.Join(src, "link")))
+	must(t, os.Symlink(outside, filepath.Join(dest, "linked")))
+	must(t, os.Symlink(filepath.Join(outside, "f"), filepath.Join(dest, "file")))
+	write(dest, "both/kept", "old")
+	write(dest, "both/f", "old and long")
+	write(dest, "was-dir/f", "old")
+	must(t, os.Symlink("other", filepath.Join(dest, "link")))
+	must(t, os.Chmod(dest, 0o700))
+	for range 2 { // a second export into the same directory changes nothing
+		must(t, Tree(t.Context(), src, dest))
+		want := []string{"both/ 0755", "both/f 0644 new", "both/kept 0644 old", "file 0644 new", "link -> file", "linked/ 0755", "linked/f 0644 new", "was-dir 0644 new"}
+		if diff := cmp.Diff(want, list(t, dest)); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if diff := cmp.Diff([]string{"f 0644 outside"}, list(t, outside)); diff != "" {
+		t.Error(diff)
+	}
+	if info, err := os.Stat(dest); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode of dest: %v, %v", info.Mode(), err)
+	}
+}
