@@ -205,8 +205,7 @@ func (b *Builder) Remove(ctx context.Context, refs []string) (removed []string, 
 		}
 	}
 	if len(removed) > 0 {
-		_, err := b.store.Collect(ctx)
-		errs = append(errs, err)
+		errs = append(errs, b.store.Collect(ctx))
 	}
 	return removed, errors.Join(errs...)
 }

@@ -1,9 +1,53 @@
 package build
 
-import "context"
+import (
+	"context"
+	"fmt"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/lbuild/lbuild/snapshot"
+)
+
+// Pruned counts what Prune removed.
+type Pruned struct {
+	Bytes     int64 `json:"bytes"`
+	Steps     int   `json:"steps"` // records of cached steps and packed layers
+	Images    int   `json:"images"`
+	Snapshots int   `json:"snapshots"`
+	Blobs     int   `json:"blobs"`
+}
 
 // Prune forgets the cached steps and the images without a name, with all also the others, and deletes what then nothing
-// needs. What live builds use stays. It returns the bytes that were freed.
-func (b *Builder) Prune(ctx context.Context, all bool) (int64, error) {
-	return 0, nil
+// needs. What live builds use stays.
+func (b *Builder) Prune(ctx context.Context, all bool) (Pruned, error) {
+	ctx = b.store.Context(ctx)
+	removed, err := b.forget(ctx, all)
+	if err != nil {
+		return Pruned{}, fmt.Errorf("prune: %w", err)
+	}
+	report, err := b.store.Prune(ctx, snapshot.PruneOptions{})
+	return Pruned{
+		Bytes: report.Bytes, Steps: report.Records, Images: removed, Snapshots: report.Snapshots, Blobs: report.Blobs,
+	}, err
+}
+
+// forget takes away the names of untagged images, or of all. It returns how many.
+func (b *Builder) forget(ctx context.Context, all bool) (int, error) {
+	records, err := b.store.Images().List(ctx)
+	if err != nil {
+		return 0, err
+	}
+	removed := 0
+	for _, record := range records {
+		if !all && !isUntagged(record.Name) {
+			continue
+		}
+		err := b.store.Images().Delete(ctx, record.Name)
+		if err != nil && !errdefs.IsNotFound(err) {
+			return removed, err
+		}
+		removed++
+	}
+	return removed, nil
 }

@@ -37,7 +37,7 @@ func (p *pull) run(ctx context.Context) error {
 		if err := p.tellPresent(ctx); err != nil {
 			return err
 		}
-		if _, err := p.store.Unpack(ctx, p.image.Manifest, reportingFetcher(fetcher, p.name, p.events.emit)); err != nil {
+		if _, err := p.store.Unpack(ctx, p.image.Manifest, nil, reportingFetcher(fetcher, p.name, p.events.emit)); err != nil {
 			return err
 		}
 		if err := remote.MarkSource(ctx, p.store.Content(), p.ref, p.image.Layers...); err != nil {
@@ -100,13 +100,9 @@ func (r *reportingBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Seek goes on at an offset, where the store has the part before it already.
+// Seek goes on at an offset, where the store has the part before it already. Bodies from registries can do so.
 func (r *reportingBody) Seek(offset int64, whence int) (int64, error) {
-	seeker, ok := r.ReadCloser.(io.Seeker)
-	if !ok {
-		return 0, errdefs.ErrNotImplemented
-	}
-	at, err := seeker.Seek(offset, whence)
+	at, err := r.ReadCloser.(io.Seeker).Seek(offset, whence)
 	if err == nil {
 		r.about.Current = at
 	}

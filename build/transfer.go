@@ -124,7 +124,7 @@ func (b *Builder) Load(ctx context.Context, r io.Reader) ([]ImageInfo, error) {
 func (b *Builder) adopt(ctx context.Context, img export.Image) ([]ImageInfo, error) {
 	manifest, err := b.localManifest(ctx, img.Manifest)
 	if err == nil {
-		_, err = b.store.Unpack(ctx, manifest, nil)
+		_, err = b.store.Unpack(ctx, manifest, nil, nil)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load image %s: %w", img.Manifest.Digest, err)

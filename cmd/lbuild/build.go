@@ -56,7 +56,7 @@ func newBuildCommand(a *app) *cobra.Command {
 		Short:   "Build an image from a Buildfile",
 		Long:    buildLong,
 		Example: buildExample,
-		Args:    usageArgs(oneContext),
+		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := a.buildRequest(f, args[0])
 			if err == nil {
@@ -70,13 +70,6 @@ func newBuildCommand(a *app) *cobra.Command {
 	}
 	f.register(cmd)
 	return cmd
-}
-
-func oneContext(_ *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return fmt.Errorf("build needs exactly one CONTEXT, got %d arguments", len(args))
-	}
-	return nil
 }
 
 // contextIsNoCommand explains a context that does not exist and looks like a mistyped command.
@@ -96,9 +89,10 @@ func contextIsNoCommand(root *cobra.Command, context string) error {
 func (f *buildFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	f.registerInput(flags)
-	f.registerSteps(flags)
-	f.registerOutput(flags)
+	group(flags, "What to build", f.registerInput)
+	group(flags, "How steps run", f.registerSteps)
+	group(flags, "The image and where it goes", f.registerImage)
+	group(flags, "What is reported", f.registerReport)
 	completeValues(cmd, "progress", progressNames()...)
 	completeValues(cmd, "compression", "none", "gzip", "zstd")
 	completeValues(cmd, "whiteouts", "opaque", "explicit")
@@ -108,35 +102,37 @@ func (f *buildFlags) register(cmd *cobra.Command) {
 func (f *buildFlags) registerInput(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.file, "file", "f", "", "`path` of the Buildfile, - for stdin")
 	flags.StringVar(&f.target, "target", "", "`stage` to build (default the last)")
-	flags.StringArrayVar(&f.args, "build-arg", nil, "`NAME[=VALUE]` of an ARG, from the environment without VALUE; repeatable")
+	flags.StringArrayVar(&f.args, "build-arg", nil, "value of an ARG as `NAME=VALUE`, or NAME alone to take it from the environment; repeatable")
 	flags.StringArrayVar(&f.contexts, "build-context", nil,
-		"`NAME=SOURCE` in place of a stage or image: a directory, oci-layout://DIR[:TAG|@DIGEST],\ndocker-archive://FILE or docker-image://REF; repeatable")
-	flags.StringVar(&f.platform, "platform", "", "`OS/ARCH[/VARIANT]` to build for (default this machine's)")
+		"something else in place of a stage or image, as `NAME=SOURCE`: a directory, oci-layout://DIR[:TAG|@DIGEST], docker-archive://FILE or docker-image://REF; repeatable")
+	flags.StringVar(&f.platform, "platform", "", "`OS/ARCH` or OS/ARCH/VARIANT to build for (default this machine's)")
 	flags.BoolVar(&f.pull, "pull", false, "ask the registry for every base, also for those in the store")
 }
 
 func (f *buildFlags) registerSteps(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.noCache, "no-cache", false, "run every step again")
 	flags.StringSliceVar(&f.noCacheStages, "no-cache-filter", nil, "run the steps of this `stage` again; repeatable")
-	flags.StringVar(&f.network, "network", "default", "network of RUN steps: `host|none`; default is host")
-	flags.StringArrayVar(&f.hosts, "add-host", nil, "`NAME:IP` for /etc/hosts of RUN steps; repeatable")
-	flags.StringVar(&f.shmSize, "shm-size", "", "`size` of /dev/shm in RUN steps, such as 128m (default 64m)")
-	flags.IntVar(&f.jobs, "jobs", 0, "`number` of steps that run at once, and of layers packed at once (default one for each CPU)")
+	flags.StringVar(&f.network, "network", "host", "`network` of RUN steps: host or none")
+	flags.StringArrayVar(&f.hosts, "add-host", nil, "line for /etc/hosts of RUN steps, as `NAME:IP`; repeatable")
+	flags.StringVar(&f.shmSize, "shm-size", "", "`size` of /dev/shm in RUN steps, such as 128m or 1g (default 64m)")
+	flags.IntVar(&f.jobs, "jobs", 0, "steps that run at once, and layers that are packed at once, as a `number` (default one for each CPU)")
 }
 
-func (f *buildFlags) registerOutput(flags *pflag.FlagSet) {
-	flags.StringArrayVarP(&f.tags, "tag", "t", nil, "`name[:tag]` of the image; repeatable")
-	flags.StringArrayVar(&f.labels, "label", nil, "`KEY=VALUE` for the image's config; repeatable")
-	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "`output` as above; repeatable")
+func (f *buildFlags) registerImage(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&f.tags, "tag", "t", nil, "`name` of the image, with or without a tag; repeatable")
+	flags.StringArrayVar(&f.labels, "label", nil, "label in the image's config, as `KEY=VALUE`; repeatable")
+	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "`output` as described above; repeatable")
 	flags.BoolVar(&f.push, "push", false, "short for --output type=registry")
-	flags.StringVar(&f.compression, "compression", "gzip", "`none|gzip|zstd[:LEVEL]` for the layers that lbuild makes")
-	flags.StringVar(&f.whiteouts, "whiteouts", "opaque", "how a layer hides a directory's old content: `opaque|explicit`")
-	flags.StringVar(&f.epoch, "source-date-epoch", "",
-		"Unix time in `seconds`: no time in the image is later (default $SOURCE_DATE_EPOCH)")
-	flags.Var(&f.progress, "progress", "`auto|tty|plain|json|quiet`: how stderr shows the build")
-	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but the digest, warnings and errors")
-	flags.StringVar(&f.imageIDFile, "iidfile", "", "write the digest of the image's config to `file`")
-	flags.StringVar(&f.metadataFile, "metadata-file", "", "write digests and layers to `file` as JSON")
+	flags.StringVar(&f.compression, "compression", "gzip", "`codec` of the layers that lbuild makes: none, gzip or zstd, with a level as in zstd:9")
+	flags.StringVar(&f.whiteouts, "whiteouts", "opaque", "how a layer hides what a directory held, by `marker`: opaque (one) or explicit (one for each name)")
+	flags.StringVar(&f.epoch, "source-date-epoch", "", "no time in the image is later than this Unix time in `seconds` (default $SOURCE_DATE_EPOCH)")
+}
+
+func (f *buildFlags) registerReport(flags *pflag.FlagSet) {
+	flags.Var(&f.progress, "progress", "how stderr shows the build, as a `mode`: auto, tty, plain, json or quiet")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print the digest, warnings and errors only")
+	flags.StringVar(&f.imageIDFile, "iidfile", "", "`file` that gets the digest of the image's config")
+	flags.StringVar(&f.metadataFile, "metadata-file", "", "`file` that gets digests and layers as JSON")
 }
 
 // build runs req and shows how it goes and what came out.

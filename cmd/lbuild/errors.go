@@ -36,11 +36,6 @@ func usage(cmd *cobra.Command, err error) error {
 	return &usageError{command: cmd.CommandPath(), err: err}
 }
 
-// usageArgs makes the errors of check usage errors.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error { return usage(cmd, check(cmd, args)) }
-}
-
 // reportedError is an error that the user has already seen; it only sets the exit status.
 type reportedError struct{ err error }
 

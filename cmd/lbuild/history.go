@@ -24,7 +24,7 @@ func newHistoryCommand(a *app) *cobra.Command {
 		Long: `Show how an image was made, newest step first.
 
 SIZE is that of the layer as it is stored, so mostly compressed. With --format json each line is an object.`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
 				entries, err := b.History(ctx, args[0])

@@ -47,7 +47,7 @@ func newImagesCommand(a *app) *cobra.Command {
 		Long: `List the images in the store, newest first.
 
 IMAGE ID is the digest of the image's config, as docker has it. With --format json each line is an object.`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
 				images, err := b.Images(ctx)
@@ -130,7 +130,7 @@ func newTagCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "tag IMAGE NAME[:TAG]",
 		Short: "Give an image one more name",
-		Args:  usageArgs(cobra.ExactArgs(2)),
+		Args:  takes(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, err := parseNames(args[1:]); err != nil {
 				return usage(cmd, err)
@@ -151,7 +151,7 @@ func newRemoveCommand(a *app) *cobra.Command {
 
 A name takes away that name only; a digest takes away all names of its image. What no other image, no cached step and
 no running build needs is deleted at once. The names that went are printed.`,
-		Args: usageArgs(cobra.MinimumNArgs(1)),
+		Args: takes(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
 				removed, err := b.Remove(ctx, args)

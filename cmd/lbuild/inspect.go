@@ -24,7 +24,7 @@ func newInspectCommand(a *app) *cobra.Command {
 digest (of the stored blob), chain-id, parent, and the directory that holds its files.
 
 With --format json it prints an array with an object for each image.`,
-		Args: usageArgs(cobra.MinimumNArgs(1)),
+		Args: takes(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
 				var details []build.ImageDetail

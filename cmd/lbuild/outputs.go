@@ -19,12 +19,15 @@ const standardStream = "-"
 // parseOutput reads one --output: "type=…,key=value,…" as CSV, a directory alone, or "-" for a tar on stdout.
 // Where the output goes to stdout, Dest is "-" and Writer is still nil.
 func parseOutput(text string) (build.Output, error) {
+	if text == "" {
+		return build.Output{}, errors.New(`an output is empty, want "type=…" or a directory`)
+	}
 	fields, err := csvvalue.Fields(text, nil)
 	if err != nil {
 		return build.Output{}, fmt.Errorf("output %q: %w", text, err)
 	}
 	if len(fields) == 1 && !strings.Contains(fields[0], "=") {
-		return bareOutput(fields[0])
+		return bareOutput(fields[0]), nil
 	}
 	var p outputParser
 	for _, field := range fields {
@@ -39,14 +42,11 @@ func parseOutput(text string) (build.Output, error) {
 	return out, nil
 }
 
-func bareOutput(dest string) (build.Output, error) {
-	switch dest {
-	case "":
-		return build.Output{}, errors.New(`an output is empty, want "type=…" or a directory`)
-	case standardStream:
-		return build.Output{Type: build.OutputTar, Dest: dest}, nil
+func bareOutput(dest string) build.Output {
+	if dest == standardStream {
+		return build.Output{Type: build.OutputTar, Dest: dest}
 	}
-	return build.Output{Type: build.OutputLocal, Dest: dest}, nil
+	return build.Output{Type: build.OutputLocal, Dest: dest}
 }
 
 // outputParser collects the fields of one output, which may come in any order.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -11,23 +12,28 @@ import (
 
 func newPruneCommand(a *app) *cobra.Command {
 	var all bool
+	var format listFormat
 	cmd := &cobra.Command{
-		Use:   "prune [-a]",
+		Use:   "prune [flags]",
 		Short: "Forget cached steps and delete what nothing needs",
 		Long: `Forget cached steps and images without a name, and delete what nothing needs any more. With --all, the named images
 go, too. What a running build uses stays.`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
-				freed, err := b.Prune(ctx, all)
+				pruned, err := b.Prune(ctx, all)
 				if err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(a.stdout, "freed %s\n", size(freed))
+				if format == formatJSON {
+					return json.NewEncoder(a.stdout).Encode(pruned)
+				}
+				_, err = fmt.Fprintf(a.stdout, "%d steps and %d images forgotten, %s freed\n", pruned.Steps, pruned.Images, size(pruned.Bytes))
 				return err
 			})
 		},
 	}
+	addFormatFlag(cmd, &format)
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "also remove the images that have a name")
 	return cmd
 }

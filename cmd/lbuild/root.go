@@ -15,7 +15,7 @@ The first argument is a command or, when it is none of those below, the CONTEXT 
 
 const rootExample = `  lbuild -f Buildfile .                      build and keep the image under its digest
   lbuild -t app:1.0 .                        build and name the image
-  lbuild -t app:1.0 -o type=oci,dest=a.tar . build into an OCI archive
+  lbuild -t app:1.0 -o type=oci,dest=a.tar . build and write an OCI archive
   lbuild images                              list what the image store holds`
 
 // The groups of commands in the help of lbuild.
@@ -28,15 +28,20 @@ const (
 
 func newRootCommand(a *app) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "lbuild [COMMAND]",
+		Use:           "lbuild [flags] CONTEXT",
 		Short:         "Build container images without a daemon",
 		Long:          rootLong,
 		Example:       rootExample,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		DisableFlagsInUseLine:      true,
+		SuggestionsMinimumDistance: 2,
 	}
 	root.SetFlagErrorFunc(usage)
+	root.SetUsageFunc(writeUsage)
+	root.SetHelpCommand(newHelpCommand())
 	root.AddGroup(
 		&cobra.Group{ID: groupBuild, Title: "Build:"},
 		&cobra.Group{ID: groupImages, Title: "Images in the store:"},
@@ -65,7 +70,7 @@ func addTo(root *cobra.Command, group string, commands ...*cobra.Command) {
 func (a *app) globalFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&a.root, "root", "", "`directory` of the store (default $LBUILD_ROOT, else /var/lib/lbuild)")
 	flags.StringSliceVar(&a.insecureRegistries, "insecure-registry", nil,
-		"`host[:port]` of a registry that may be spoken to in plain http or with an unknown certificate; repeatable")
+		"registry that is spoken to in plain http, as `HOST[:PORT]`; repeatable")
 	flags.BoolVar(&a.debug, "debug", false, "log what the libraries do to stderr")
 }
 

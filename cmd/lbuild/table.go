@@ -95,7 +95,7 @@ func (f *listFormat) Set(text string) error {
 
 func addFormatFlag(cmd *cobra.Command, format *listFormat) {
 	*format = formatTable
-	cmd.Flags().Var(format, "format", "`table|json`")
+	cmd.Flags().Var(format, "format", "`format` of the output: table or json")
 	completeValues(cmd, "format", string(formatTable), string(formatJSON))
 }
 

@@ -21,7 +21,7 @@ type transferFlags struct {
 
 func (f *transferFlags) register(cmd *cobra.Command) {
 	f.progress = progressAuto
-	cmd.Flags().Var(&f.progress, "progress", "`auto|tty|plain|json|quiet`: how stderr shows the transfer")
+	cmd.Flags().Var(&f.progress, "progress", "how stderr shows the transfer, as a `mode`: auto, tty, plain, json or quiet")
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but the digest and errors")
 	completeValues(cmd, "progress", progressNames()...)
 }
@@ -59,7 +59,7 @@ func newPullCommand(a *app) *cobra.Command {
 		Long: `Get an image from its registry, and unpack it. The digest of its manifest goes to stdout.
 
 Credentials are those of "docker login" ($DOCKER_CONFIG, ~/.docker/config.json) and its credential helpers.`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := parsePlatform(platform)
 			if err != nil {
@@ -70,7 +70,7 @@ Credentials are those of "docker login" ($DOCKER_CONFIG, ~/.docker/config.json) 
 			})
 		},
 	}
-	cmd.Flags().StringVar(&platform, "platform", "", "`OS/ARCH[/VARIANT]` to get (default this machine's)")
+	cmd.Flags().StringVar(&platform, "platform", "", "`OS/ARCH` or OS/ARCH/VARIANT to get (default this machine's)")
 	f.register(cmd)
 	return cmd
 }
@@ -83,7 +83,7 @@ func newPushCommand(a *app) *cobra.Command {
 		Long: `Send an image to the registry that its name begins with. The digest of its manifest goes to stdout.
 
 What the registry has already is not sent again. Credentials are those of "docker login".`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.transfer(cmd.Context(), &f, func(ctx context.Context, b *build.Builder, events func(build.Event)) (ocispec.Descriptor, error) {
 				return b.Push(ctx, args[0], events)
@@ -102,7 +102,7 @@ func newLoadCommand(a *app) *cobra.Command {
 		Long: `Put the images of an archive into the store: one of "docker save", old or new, or an OCI layout in a tar, also
 compressed. The names of the images go to stdout.`,
 		Example: "  lbuild load -i app.tar\n  docker save app:1.0 | lbuild load",
-		Args:    usageArgs(cobra.NoArgs),
+		Args:    takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if input == standardStream && isTerminal(a.stdin) {
 				return usage(cmd, errors.New("load reads an archive from stdin or from --input FILE"))
@@ -149,7 +149,7 @@ func newSaveCommand(a *app) *cobra.Command {
 		Long: `Write images into one archive, an OCI layout that "docker load" reads, too. Without --output, or with "-", it goes to
 stdout. A file is written whole or not at all.`,
 		Example: "  lbuild save -o app.tar app:1.0\n  lbuild save app:1.0 | ssh host docker load",
-		Args:    usageArgs(cobra.MinimumNArgs(1)),
+		Args:    takes(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output == standardStream && isTerminal(a.stdout) {
 				return usage(cmd, errors.New("the archive would go to the terminal: use --output FILE, or redirect stdout"))

@@ -39,7 +39,7 @@ func newVersionCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version [--format table|json]",
 		Short: "Print the version of lbuild, of Go, and the commit",
-		Args:  usageArgs(cobra.NoArgs),
+		Args:  takes(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			v := buildVersion()
 			if format == formatJSON {
