@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/metadata"
@@ -59,7 +60,7 @@ func (s *Store) sweep(ctx context.Context, db *bolt.DB) (report PruneReport, err
 	err = errors.Join(
 		s.sweepSnapshots(ctx, known, &report),
 		s.sweepBlobs(ctx, known, &report),
-		s.sweepIngests(ctx, known),
+		s.sweepIngests(known),
 		db.Update(func(tx *bolt.Tx) error { return dropSeals(tx, known) }),
 	)
 	return report, err
@@ -144,16 +145,21 @@ func (s *Store) sweepBlobs(ctx context.Context, known inventory, report *PruneRe
 	})
 }
 
-func (s *Store) sweepIngests(ctx context.Context, known inventory) error {
-	statuses, err := s.files.ListStatuses(ctx)
+// sweepIngests goes by the directories' names, the hash of the ingest's: a killed process may have left any part of one.
+func (s *Store) sweepIngests(known inventory) error {
+	keep := map[string]bool{}
+	for ref := range known.ingests {
+		keep[digest.FromString(ref).Encoded()] = true
+	}
+	entries, err := os.ReadDir(s.path("content", "ingest"))
 	if err != nil {
 		return err
 	}
-	for _, st := range statuses {
-		if known.ingests[st.Ref] {
+	for _, e := range entries {
+		if keep[e.Name()] {
 			continue
 		}
-		if err := s.files.Abort(ctx, st.Ref); err != nil && !errdefs.IsNotFound(err) {
+		if err := s.trash.take(s.path("content", "ingest", e.Name())); err != nil {
 			return err
 		}
 	}

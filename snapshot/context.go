@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"io"
+	"sync"
 
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/metadata/boltutil"
@@ -30,6 +31,20 @@ func quiet(ctx context.Context) context.Context {
 	silent.SetOutput(io.Discard)
 	silent.SetLevel(logrus.PanicLevel)
 	return log.WithLogger(ctx, logrus.NewEntry(silent))
+}
+
+var mute sync.Mutex // one change of containerd's log level at a time
+
+// muted runs fn while containerd's own logger is quiet: the content store warns there, past any context, about file
+// systems without fs-verity, which are most.
+func muted(fn func()) {
+	mute.Lock()
+	defer mute.Unlock()
+	logger := log.L.Logger
+	level := logger.GetLevel()
+	logger.SetLevel(min(level, logrus.ErrorLevel))
+	defer logger.SetLevel(level)
+	fn()
 }
 
 // detached is the context of cleaning up: it has to happen also when the work was cancelled, and takes no time limit.

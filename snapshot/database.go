@@ -3,6 +3,7 @@ package snapshot
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	bolt "go.etcd.io/bbolt"
@@ -36,13 +37,13 @@ func (d *database) with(mode lockMode, fn func(*bolt.DB) error) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
+	defer closeInto(&err, lock)
 
 	db, err := openBolt(d.path, mode)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer closeInto(&err, db)
 	return fn(db)
 }
 
@@ -52,6 +53,13 @@ func openBolt(path string, mode lockMode) (*bolt.DB, error) {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	return db, nil
+}
+
+// closeInto closes c and adds its error to *err. Without one *err stays the very same: containerd compares with ==.
+func closeInto(err *error, c io.Closer) {
+	if closeErr := c.Close(); closeErr != nil {
+		*err = errors.Join(*err, closeErr)
+	}
 }
 
 func exists(path string) bool {

@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -39,7 +38,7 @@ func (l *layers) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mo
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	defer func() { err = errors.Join(err, blob.Close()) }()
+	defer closeInto(&err, blob)
 
 	plain, err := decompress(content.NewReader(blob))
 	if err != nil {

@@ -46,7 +46,7 @@ func (s *Store) newLease() (_ *Lease, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, guard.Close()) }()
+	defer closeInto(&err, guard)
 
 	id := strings.ToLower(rand.Text())
 	l := &Lease{store: s, id: id, dir: s.path("leases", id)}
@@ -86,7 +86,7 @@ func (l *Lease) Release() error {
 // endLease undoes a lease of this process or of a dead one, and closes its lock. The directory goes last: as long as it
 // is there, a killed endLease is done again.
 func (s *Store) endLease(ctx context.Context, id string, lock *os.File) (err error) {
-	defer func() { err = errors.Join(err, lock.Close()) }()
+	defer closeInto(&err, lock)
 	dir := s.path("leases", id)
 	if err := unmountBelow(dir); err != nil {
 		return err

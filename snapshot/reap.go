@@ -46,7 +46,7 @@ func (s *Store) deadLeases() (dead []deadLease, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, guard.Close()) }()
+	defer closeInto(&err, guard)
 
 	entries, err := os.ReadDir(s.path("leases"))
 	if err != nil {

@@ -60,6 +60,9 @@ type Store struct {
 
 	mu   sync.Mutex
 	live map[string]*Lease
+
+	closing sync.Once
+	closed  error
 }
 
 // Open opens the store at opts.Root, creating it if missing, and cleans up what dead processes left there. The error
@@ -103,7 +106,8 @@ func open(ctx context.Context, root string, opts Options) (_ *Store, err error) 
 
 // embed puts containerd's parts together.
 func (s *Store) embed(ctx context.Context) (err error) {
-	if s.files, err = local.NewStore(s.path("content")); err != nil {
+	muted(func() { s.files, err = local.NewStore(s.path("content")) })
+	if err != nil {
 		return err
 	}
 	if err := s.openBackend(ctx); err != nil {
@@ -121,13 +125,16 @@ func (s *Store) embed(ctx context.Context) (err error) {
 	return nil
 }
 
-// Close releases the leases that are still held and ends the use of the store.
+// Close releases the leases that are still held and ends the use of the store. Later calls return what the first did.
 func (s *Store) Close() error {
-	var errs []error
-	for _, l := range s.held() {
-		errs = append(errs, l.Release())
-	}
-	return errors.Join(append(errs, s.rootFile.Close())...)
+	s.closing.Do(func() {
+		var errs []error
+		for _, l := range s.held() {
+			errs = append(errs, l.Release())
+		}
+		s.closed = errors.Join(append(errs, s.rootFile.Close())...)
+	})
+	return s.closed
 }
 
 // Root is the absolute path of the store's directory, without symlinks.
