@@ -4,6 +4,7 @@ package buildfile
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
 
@@ -35,6 +36,9 @@ func Parse(name string, text []byte) (*File, error) {
 	if err := f.load(text); err != nil {
 		return nil, err
 	}
+	if f.isBlank() {
+		return nil, &Error{File: name, Err: errors.New("the file has no instructions")}
+	}
 	directives, err := f.directives()
 	if err != nil {
 		return nil, err
@@ -50,7 +54,10 @@ func Parse(name string, text []byte) (*File, error) {
 		return nil, err
 	}
 	slices.SortStableFunc(f.Warnings, func(a, b Warning) int { return a.Line - b.Line })
-	return f, r.lint.verdict()
+	if err := r.lint.verdict(); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 func (f *File) warn(line int, text string) {

@@ -2,7 +2,6 @@ package buildfile
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -50,6 +49,19 @@ func (e *Expander) Words(word string) ([]string, error) {
 
 // Content replaces variables in the text of a heredoc: quotes stay, and the escape is a backslash whatever the file says.
 func (e *Expander) Content(text string) (string, error) {
+	result, err := e.content(text)
+	if err == nil {
+		return result, nil
+	}
+	for line := range strings.Lines(text) {
+		if _, lineErr := e.content(strings.TrimRight(line, "\r\n")); lineErr != nil {
+			return "", lineErr // it points at the line
+		}
+	}
+	return "", err
+}
+
+func (e *Expander) content(text string) (string, error) {
 	var result string
 	err := e.process(text, func(env shell.EnvGetter) (err error) {
 		lex := shell.NewLex(parser.DefaultEscapeToken)
@@ -74,27 +86,25 @@ func (f *File) Expand(cmd instructions.Command, env shell.EnvGetter) ([]string, 
 	e := f.Expander(cmd.Location(), env)
 	if c, ok := cmd.(instructions.SupportsSingleWordExpansion); ok {
 		if err := c.Expand(e.Word); err != nil {
-			return nil, f.At(cmd.Location(), "", plain(err))
+			return nil, f.At(cmd.Location(), "", err)
 		}
 	}
 	if c, ok := cmd.(instructions.SupportsSingleWordExpansionRaw); ok {
 		if err := c.ExpandRaw(e.Content); err != nil {
-			return nil, f.At(cmd.Location(), "", plain(err))
+			return nil, f.At(cmd.Location(), "", err)
 		}
 	}
 	return e.Unset(), f.Check(cmd)
 }
 
-// Bounds for one expansion: a value may be used many times over, and in a value that is used many times over.
-const (
-	maxExpansion = 4 << 20 // bytes of values
-	maxNesting   = 10_000  // occurrences of ${ in one word
-)
+// maxExpansion bounds the values in one expansion, in bytes: a value may be used many times over, in a value that is
+// used many times over.
+const maxExpansion = 4 << 20
 
 // process runs lex on an environment that hands out only so much.
 func (e *Expander) process(word string, lex func(shell.EnvGetter) error) error {
-	if strings.Count(word, "${") > maxNesting {
-		return e.at(word, fmt.Errorf("more than %d variables in one word", maxNesting))
+	if tooDeep(word) {
+		return e.at(word, errNesting)
 	}
 	env := &bounded{EnvGetter: e.env, left: allowance(word)}
 	err := lex(env)
@@ -102,14 +112,24 @@ func (e *Expander) process(word string, lex func(shell.EnvGetter) error) error {
 	case env.left < 0:
 		return e.at(word, errors.New("the variables expand to too much text"))
 	case err != nil:
-		return e.at(word, plain(root(err)))
+		return e.at(word, substitutionError(word, err))
 	}
 	return nil
 }
 
+// substitutionError is the lexer's own error without what was wrapped around it, which only repeats the word.
+func substitutionError(word string, err error) error {
+	if i := strings.LastIndex(word, "${"); i >= 0 && !strings.Contains(word[i:], "}") {
+		return errors.New("missing } after ${")
+	}
+	return plain(root(err))
+}
+
 func (e *Expander) at(word string, err error) error {
-	first, _, _ := strings.Cut(word, "\n")
-	return e.file.At(e.loc, first, err)
+	if strings.Contains(word, "\n") {
+		word = ""
+	}
+	return e.file.At(e.loc, word, err)
 }
 
 var replaceAll = regexp.MustCompile(`\$\{[^/}]*//`)
@@ -137,7 +157,7 @@ func (b *bounded) Get(name string) (string, bool) {
 	return value, ok
 }
 
-// root is the innermost error: the outer ones only repeat the word.
+// root is the innermost error.
 func root(err error) error {
 	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
 		err = next

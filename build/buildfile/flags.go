@@ -40,11 +40,11 @@ var flags = map[string]map[string]support{
 }
 
 // checkNode refuses instructions and flags that are unknown or not supported yet, also below ONBUILD.
-// place makes the error; its word is the culprit as written.
-func checkNode(node *parser.Node, place func(word string, err error) error) error {
+// place makes the error; its word is the culprit as written in the node it gets.
+func checkNode(node *parser.Node, place func(node *parser.Node, word string, err error) error) error {
 	name := strings.ToLower(node.Value)
 	if _, ok := command.Commands[name]; !ok {
-		return place(node.Value, unknownWord("instruction", node.Value, instructionNames(), ""))
+		return place(node, node.Value, unknownWord("instruction", node.Value, instructionNames(), ""))
 	}
 	for _, flag := range node.Flags {
 		if flag == "--" {
@@ -52,12 +52,12 @@ func checkNode(node *parser.Node, place func(word string, err error) error) erro
 		}
 		word, _, _ := strings.Cut(flag, "=")
 		if err := checkFlag(name, strings.TrimPrefix(word, "--")); err != nil {
-			return place(word, err)
+			return place(node, word, err)
 		}
 	}
 	if trigger := triggerOf(node); trigger != nil {
 		if isTriggerless(trigger.Value) {
-			return place(trigger.Value, fmt.Errorf("%s cannot be an ONBUILD trigger", strings.ToUpper(trigger.Value)))
+			return place(trigger, trigger.Value, fmt.Errorf("%s cannot be an ONBUILD trigger", strings.ToUpper(trigger.Value)))
 		}
 		return checkNode(trigger, place)
 	}

@@ -74,6 +74,7 @@ func (l *lint) command(node *parser.Node, cmd instructions.Command) {
 	rules := l.rules.WithMergedConfigFromComments(node.PrevComment)
 	loc := node.Location()
 	name := strings.ToUpper(cmd.Name())
+	broken := l.almostJSON(node)
 	switch cmd := cmd.(type) {
 	case *instructions.EnvCommand:
 		legacyPairs(rules, name, cmd.Env, loc)
@@ -81,16 +82,14 @@ func (l *lint) command(node *parser.Node, cmd instructions.Command) {
 		legacyPairs(rules, name, cmd.Labels, loc)
 	case *instructions.CmdCommand:
 		l.once(rules, name, loc)
-		l.execForm(rules, name, cmd.ShellDependantCmdLine, loc)
+		l.execForm(rules, name, cmd.PrependShell && !broken, loc)
 	case *instructions.EntrypointCommand:
 		l.once(rules, name, loc)
-		l.execForm(rules, name, cmd.ShellDependantCmdLine, loc)
+		l.execForm(rules, name, cmd.PrependShell && !broken, loc)
 	case *instructions.HealthCheckCommand:
 		l.once(rules, name, loc)
 	case *instructions.ShellCommand:
 		l.seen[strings.ToUpper(command.Shell)] = true
-	case *instructions.RunCommand:
-		l.almostJSON(name, cmd.ShellDependantCmdLine, loc)
 	}
 }
 
@@ -108,21 +107,23 @@ func (l *lint) once(rules *linter.Linter, name string, loc []parser.Range) {
 	l.seen[name] = true
 }
 
-func (l *lint) execForm(rules *linter.Linter, name string, line instructions.ShellDependantCmdLine, loc []parser.Range) {
-	if l.almostJSON(name, line, loc) || !line.PrependShell || l.seen[strings.ToUpper(command.Shell)] {
-		return
+func (l *lint) execForm(rules *linter.Linter, name string, inShell bool, loc []parser.Range) {
+	if inShell && !l.seen[strings.ToUpper(command.Shell)] {
+		rules.Run(&linter.RuleJSONArgsRecommended, loc, linter.RuleJSONArgsRecommended.Format(name))
 	}
-	rules.Run(&linter.RuleJSONArgsRecommended, loc, linter.RuleJSONArgsRecommended.Format(name))
 }
 
-// almostJSON warns of an exec form that is not JSON: the language then hands it to the shell as it is.
-func (l *lint) almostJSON(name string, line instructions.ShellDependantCmdLine, loc []parser.Range) bool {
-	text := strings.ReplaceAll(strings.Join(line.CmdLine, " "), " ", "")
-	if !line.PrependShell || !strings.HasPrefix(text, `["`) && !strings.HasPrefix(text, `['`) {
+// almostJSON warns of an array that is not JSON: the language then takes it as plain text.
+func (l *lint) almostJSON(node *parser.Node) bool {
+	const takeArrays = "|add|cmd|copy|entrypoint|run|volume|"
+	name := strings.ToLower(node.Value)
+	if node.Attributes["json"] || node.Next == nil || !strings.Contains(takeArrays, "|"+name+"|") {
 		return false
 	}
-	if first, last := l.file.bounds(loc); first <= last {
-		l.file.warn(first, name+" looks like a JSON array but is not one, so a shell gets it as text")
+	array := strings.ReplaceAll(node.Next.Value, " ", "")
+	if !strings.HasPrefix(array, `["`) && !strings.HasPrefix(array, `['`) {
+		return false
 	}
+	l.file.warn(node.StartLine, strings.ToUpper(name)+" has what looks like a JSON array but is not one, so it is taken as plain text")
 	return true
 }

@@ -30,8 +30,8 @@ func (r *reader) read(nodes []*parser.Node) error {
 
 func (r *reader) instruction(node *parser.Node) error {
 	f, loc := r.file, node.Location()
-	err := checkNode(node, func(word string, err error) error {
-		if word == node.Value {
+	err := checkNode(node, func(culprit *parser.Node, word string, err error) error {
+		if culprit == node && word == node.Value {
 			return f.atKeyword(loc, word, err)
 		}
 		return f.At(loc, word, err)
@@ -41,7 +41,7 @@ func (r *reader) instruction(node *parser.Node) error {
 	}
 	parsed, err := instructions.ParseInstructionWithLinter(node, r.lint.rules)
 	if err != nil {
-		return f.At(loc, quoted(message(err)), plain(err))
+		return f.At(loc, quoted(message(err)), named(node.Value, plain(err)))
 	}
 	switch parsed := parsed.(type) {
 	case *instructions.Stage:
@@ -86,9 +86,6 @@ func (f *File) parserError(err error) error {
 	if !errors.As(err, &located) || len(located.Locations) == 0 {
 		return &Error{File: f.Name, Err: plain(err)}
 	}
-	if f.isBlank() {
-		return &Error{File: f.Name, Err: errors.New("the file has no instructions")}
-	}
 	word := quoted(message(err))
 	if word == "" && strings.Contains(f.text(located.Locations[0]), "<<") {
 		word = "<<"
@@ -113,6 +110,14 @@ func message(err error) string {
 		text = append(text[:limit], '…')
 	}
 	return string(text)
+}
+
+// named puts the instruction's name before an error that does not have it.
+func named(instruction string, err error) error {
+	if name := strings.ToUpper(instruction); !strings.Contains(err.Error(), name) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return err
 }
 
 // plain is err in lbuild's manner: one line, lower case unless the first word is a name.

@@ -1,7 +1,6 @@
 package buildfile
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,42 +10,50 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
-// What a Buildfile may hold. The parser recurses into nested ONBUILD and nested variables, so its depth needs a bound.
+// What a Buildfile may hold. The parser recurses into nested ONBUILD, so its depth needs a bound.
 const (
-	maxSize      = 4 << 20 // bytes
-	maxLine      = 65535   // bytes, the parser's own limit
-	maxVariables = 100_000 // occurrences of ${
+	maxSize = 2 << 20 // bytes
+	maxLine = 65535   // bytes, the parser's own limit
 )
+
+var errNesting = fmt.Errorf("variables stand more than %d deep in each other", maxNesting)
 
 // load refuses text that the parser cannot be trusted with and keeps the lines for excerpts.
 func (f *File) load(text []byte) error {
 	if len(text) > maxSize {
 		return &Error{File: f.Name, Err: fmt.Errorf("a Buildfile of %d bytes is too large, %d are allowed", len(text), maxSize)}
 	}
-	if bytes.Count(text, []byte("${")) > maxVariables {
-		return &Error{File: f.Name, Err: fmt.Errorf("more than %d variables", maxVariables)}
-	}
 	f.lines = strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	var depth nesting
 	for i, line := range f.lines {
 		f.lines[i] = strings.TrimSuffix(line, "\r")
-		if err := checkLine(line); err != nil {
-			return f.at(i+1, span{}, err)
+		if where, err := checkLine(line); err != nil {
+			return f.at(i+1, where, err)
+		}
+		if depth.line(line); depth.deepest > maxNesting {
+			return f.at(i+1, span{}, errNesting)
 		}
 	}
 	return nil
 }
 
-// checkLine lets any bytes pass in a comment: old files have Latin-1 names there.
-func checkLine(line string) error {
-	switch {
-	case len(line) > maxLine:
-		return fmt.Errorf("line of %d bytes is too long, %d are allowed", len(line), maxLine)
-	case strings.ContainsRune(line, 0):
-		return errors.New("unexpected NUL byte: a Buildfile is UTF-8 text")
-	case !utf8.ValidString(line) && !isComment(line):
-		return errors.New("invalid UTF-8")
+// checkLine lets any bytes but NUL pass in a comment: old files have Latin-1 names there.
+func checkLine(line string) (span, error) {
+	if len(line) > maxLine {
+		return span{}, fmt.Errorf("line of %d bytes is too long, %d are allowed", len(line), maxLine)
 	}
-	return nil
+	if i := strings.IndexByte(line, 0); i >= 0 {
+		return span{i, i + 1}, errors.New("unexpected NUL byte: a Buildfile is UTF-8 text")
+	}
+	if isComment(line) {
+		return span{}, nil
+	}
+	for i, r := range line {
+		if _, size := utf8.DecodeRuneInString(line[i:]); r == utf8.RuneError && size == 1 {
+			return span{i, i + 1}, errors.New("invalid UTF-8")
+		}
+	}
+	return span{}, nil
 }
 
 func isComment(line string) bool {

@@ -31,7 +31,7 @@ func (f *File) trigger(loc []parser.Range, text string) (instructions.Command, e
 	}
 	tree, err := parser.Parse(strings.NewReader(text))
 	if err != nil {
-		return nil, plain(root(err))
+		return nil, plain(err)
 	}
 	if len(tree.AST.Children) != 1 {
 		return nil, errors.New("a trigger is exactly one instruction")
@@ -40,7 +40,7 @@ func (f *File) trigger(loc []parser.Range, text string) (instructions.Command, e
 	if isTriggerless(node.Value) {
 		return nil, fmt.Errorf("%s cannot be an ONBUILD trigger", strings.ToUpper(node.Value))
 	}
-	if err := checkNode(node, func(_ string, err error) error { return err }); err != nil {
+	if err := checkNode(node, func(_ *parser.Node, _ string, err error) error { return err }); err != nil {
 		return nil, err
 	}
 	if len(loc) > 0 {
@@ -48,7 +48,7 @@ func (f *File) trigger(loc []parser.Range, text string) (instructions.Command, e
 	}
 	cmd, err := instructions.ParseCommand(node)
 	if err != nil {
-		return nil, plain(root(err))
+		return nil, plain(err)
 	}
 	return cmd, root(own.check(cmd))
 }

@@ -111,8 +111,8 @@ func noteArgs(names map[string]bool, cmd instructions.Command) {
 	}
 }
 
-// isProxy says whether RUN sees the argument without an ARG.
-func isProxy(name string) bool {
+// needsNoArg says whether a build argument has an effect without an ARG.
+func needsNoArg(name string) bool {
 	switch strings.ToUpper(name) {
 	case "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY", "SOURCE_DATE_EPOCH":
 		return true

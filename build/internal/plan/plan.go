@@ -114,7 +114,7 @@ func withPlatforms(o Options) Options {
 func (p *Plan) Unused() []string {
 	var names []string
 	for name := range p.options.Args {
-		if _, predefined := p.GlobalArgs[name]; !predefined && !p.args[name] && !isProxy(name) {
+		if _, predefined := p.GlobalArgs[name]; !predefined && !p.args[name] && !needsNoArg(name) {
 			names = append(names, name)
 		}
 	}
@@ -123,7 +123,8 @@ func (p *Plan) Unused() []string {
 }
 
 // AddTriggers puts the ONBUILD triggers of a stage's image before the stage's own commands. Stages that only they
-// need are appended to Stages, and their images may have triggers in turn.
+// need are appended to Stages, and their images may have triggers in turn. Indexes stay; Stage values read before are
+// out of date. After an error the plan is of no use.
 func (p *Plan) AddTriggers(stage int, cmds []instructions.Command) error {
 	s := &p.stages[p.Stages[stage].Index]
 	if err := p.copies(s, cmds); err != nil {

@@ -69,17 +69,17 @@ func (p *Plan) resolveBase(s *Stage, from *instructions.Stage) error {
 	if err != nil {
 		return err
 	}
-	name, err := p.baseName(from)
+	name, hint, err := p.baseName(from)
 	if err != nil {
 		return err
 	}
 	s.Platform = platform
-	if context, ok := p.context[from.Name]; ok && from.Name != "" {
+	if context, ok := p.context[normalized(from.Name)]; ok && from.Name != "" {
 		s.Base, s.Commands = Base{Kind: Context, Name: context}, nil
 		return nil
 	}
 	if s.Base, err = p.base(name); err != nil {
-		return p.file.At(from.Location, from.BaseName, err)
+		return p.file.At(from.Location, from.BaseName, fmt.Errorf("%w%s", err, hint))
 	}
 	if s.Base.Kind == OnStage {
 		return p.inherit(s, from)
@@ -118,7 +118,7 @@ func (p *Plan) inherit(s *Stage, from *instructions.Stage) error {
 
 // base says what a name means in FROM at this point: named contexts win over stages, and those over images.
 func (p *Plan) base(name string) (Base, error) {
-	if strings.EqualFold(name, string(Scratch)) {
+	if name == "scratch" {
 		return Base{Kind: Scratch, Name: name}, nil
 	}
 	if context, ok := p.context[normalized(name)]; ok {
@@ -133,17 +133,19 @@ func (p *Plan) base(name string) (Base, error) {
 	return Base{Kind: Image, Name: name}, nil
 }
 
-func (p *Plan) baseName(from *instructions.Stage) (string, error) {
+// baseName is the name in FROM with variables replaced, and a hint about those that had no value.
+func (p *Plan) baseName(from *instructions.Stage) (name, hint string, err error) {
 	expander := p.file.Expander(from.Location, variables(p.GlobalArgs))
-	name, err := expander.Word(from.BaseName)
+	name, err = expander.Word(from.BaseName)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
+	hint = p.hint(expander.Unset())
 	if name == "" {
-		err := fmt.Errorf("FROM %s names nothing%s", from.BaseName, p.hint(expander.Unset()))
-		return "", p.file.At(from.Location, from.BaseName, err)
+		err := fmt.Errorf("FROM %s names nothing%s", from.BaseName, hint)
+		return "", "", p.file.At(from.Location, from.BaseName, err)
 	}
-	return name, nil
+	return name, hint, nil
 }
 
 // platform is what --platform says, else the target's.
@@ -240,10 +242,11 @@ func contextNames(contexts map[string]string) map[string]string {
 	return names
 }
 
-// normalized makes alpine, alpine:latest and docker.io/library/alpine the same name; stage names get lower case.
+// normalized makes alpine, alpine:latest and docker.io/library/alpine the same name. What is no reference can only
+// be a stage's name, and those have no case.
 func normalized(name string) string {
-	if ref, err := reference.ParseNormalizedNamed(strings.ToLower(name)); err == nil {
+	if ref, err := reference.ParseNormalizedNamed(name); err == nil {
 		return strings.TrimSuffix(reference.FamiliarString(ref), ":latest")
 	}
-	return name
+	return strings.ToLower(name)
 }
