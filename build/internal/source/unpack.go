@@ -43,9 +43,11 @@ func (it *item) isArchive() (bool, error) {
 	return err == nil, nil
 }
 
-// unpack applies an archive to dest, which becomes a directory if it is not there.
+// unpack applies an archive to dest, which becomes a directory if it is not there. As in docker a --chmod changes
+// neither.
 func (c *copier) unpack(ctx context.Context, it *item, dest string) error {
-	if err := c.mkdirAll(dest); err != nil {
+	plain := copier{root: c.root, opts: CopyOptions{Owner: c.opts.Owner}}
+	if err := plain.mkdirAll(dest); err != nil {
 		return err
 	}
 	at, err := c.root.resolve(dest)

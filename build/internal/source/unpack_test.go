@@ -96,7 +96,7 @@ func TestAddUnpacks(t *testing.T) {
 		{
 			name: "with the owner asked for, and its own modes", dest: "/d/", opts: CopyOptions{Owner: &Owner{UID: 7, GID: 8}, Mode: "600"},
 			entries: []tar.Header{{Name: "s/", Typeflag: tar.TypeDir, Mode: 0o711, Uid: 1}, {Name: "s/f", Typeflag: tar.TypeReg, Mode: 0o640, Linkname: "x"}},
-			want:    lines(`d/ 600 7:8`, `d/s/ 711 7:8 @0`, `d/s/f "x" 640 7:8 @0`),
+			want:    lines(`d/ 7:8`, `d/s/ 711 7:8 @0`, `d/s/f "x" 640 7:8 @0`),
 		},
 		{
 			name: "whiteout names as files", dest: "/", into: lines(`f "kept"`, `d/g "kept"`),
