@@ -54,14 +54,9 @@ func (s *Store) unpackTarget(ctx context.Context, target ocispec.Descriptor, pla
 
 // unpacked says whether nothing of the image is left to do, and takes it into the lease.
 func (s *Store) unpacked(ctx context.Context, image image) (bool, error) {
-	for _, layer := range image.layers {
-		err := s.verify(ctx, layer)
-		if errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
+	whole, err := s.wholeLayers(ctx, image)
+	if err != nil || !whole {
+		return false, err
 	}
 	linked, err := s.linked(ctx, image)
 	if err != nil || !linked {
@@ -72,6 +67,22 @@ func (s *Store) unpacked(ctx context.Context, image image) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// wholeLayers says whether all layers are there. It looks at each, so that none is left that has changed.
+func (s *Store) wholeLayers(ctx context.Context, image image) (bool, error) {
+	whole := true
+	for _, layer := range image.layers {
+		err := s.verify(ctx, layer)
+		if errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) {
+			whole = false
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return whole, nil
 }
 
 // linked says whether the labels are there that keep the image's parts with its manifest.

@@ -1,0 +1,151 @@
+package snapshot
+
+import (
+	"bytes"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+func TestWriteBlobTwiceAddsLabels(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	for _, labels := range []map[string]string{{"a": "1"}, nil, {"b": "2"}} {
+		if _, err := s.WriteBlob(ctx, "text/plain", []byte("blob"), labels); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := s.Content().Info(ctx, digest.FromString("blob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"a": "1", "b": "2"}, info.Labels); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNewBlobStoresWhatItWasGiven(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	data := bytes.Repeat([]byte("layer"), 1<<16)
+	want := digest.FromBytes(data)
+	for range 2 { // that it exists is fine
+		b, err := s.NewBlob(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		if _, err := b.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Commit(ctx, int64(len(data)), want, map[string]string{"k": "v"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := content.ReadBlob(ctx, s.Content(), ocispec.Descriptor{Digest: want})
+	if err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+func TestNewBlobRefusesAnotherDigestOrSize(t *testing.T) {
+	s := openStore(t, Options{})
+	l, ctx := newLease(t, s)
+	for name, commit := range map[string]func(b *BlobWriter) error{
+		"digest": func(b *BlobWriter) error { return b.Commit(ctx, 4, digest.FromString("other"), nil) },
+		"size":   func(b *BlobWriter) error { return b.Commit(ctx, 5, digest.FromString("blob"), nil) },
+		"close":  func(b *BlobWriter) error { _ = b.Close(); return b.Commit(ctx, 4, digest.FromString("blob"), nil) },
+	} {
+		b, err := s.NewBlob(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Write([]byte("blob")); err != nil {
+			t.Fatal(err)
+		}
+		if err := commit(b); err == nil {
+			t.Errorf("%s: committed", name)
+		}
+		if err := b.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := l.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if left := leftovers(t, s.Root()); len(left) > 0 {
+		t.Error(left)
+	}
+}
+
+func TestVerifyBlob(t *testing.T) {
+	for name, test := range map[string]struct {
+		harm func(path string) error
+		is   func(error) bool
+	}{
+		"untouched": {func(string) error { return nil }, func(err error) bool { return err == nil }},
+		"touched": {func(path string) error {
+			return os.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0))
+		}, func(err error) bool { return err == nil }},
+		"changed": {func(path string) error {
+			return os.WriteFile(path, []byte("BLOB"), 0o600)
+		}, errdefs.IsDataLoss},
+		"changed with its time set back": {func(path string) error {
+			info, err := os.Stat(path)
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(path, []byte("BLOB"), 0o600); err != nil {
+				return err
+			}
+			return os.Chtimes(path, info.ModTime(), info.ModTime())
+		}, errdefs.IsDataLoss},
+		"missing": {os.Remove, errdefs.IsNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, Options{})
+			_, ctx := newLease(t, s)
+			desc, err := s.WriteBlob(ctx, "text/plain", []byte("blob"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := test.harm(s.blobPath(desc.Digest)); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.VerifyBlob(ctx, desc); !test.is(err) {
+				t.Errorf("got %v", err)
+			}
+			// Whatever it was, it can be written again.
+			if _, err := s.WriteBlob(ctx, "text/plain", []byte("blob"), nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.VerifyBlob(ctx, desc); err != nil {
+				t.Error(err)
+			}
+			if got, err := os.ReadFile(s.blobPath(desc.Digest)); err != nil || string(got) != "blob" {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestMissingFileIsAClearError(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	desc, err := s.WriteBlob(ctx, "text/plain", []byte("blob"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(s.blobPath(desc.Digest)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := content.ReadBlob(ctx, s.Content(), desc); !errdefs.IsNotFound(err) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,393 @@
+package snapshot
+
+import (
+	"archive/tar"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+func TestUnpackReadsEveryLayerType(t *testing.T) {
+	for _, mediaType := range []string{
+		ocispec.MediaTypeImageLayer,
+		ocispec.MediaTypeImageLayerGzip,
+		ocispec.MediaTypeImageLayerZstd,
+		images.MediaTypeDockerSchema2Layer,
+		images.MediaTypeDockerSchema2LayerGzip,
+		images.MediaTypeDockerSchema2LayerZstd,
+	} {
+		t.Run(mediaType, func(t *testing.T) {
+			s := openStore(t, Options{})
+			_, ctx := newLease(t, s)
+			r := newRegistry()
+			target := r.putImage(t,
+				layer{mediaType, entries(t, "etc/", "etc/a", "etc/b"), ""},
+				layer{mediaType, entries(t, "etc/.wh.a", "etc/c"), ""})
+			name, err := s.Unpack(ctx, target, nil, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := strings.Join([]string{
+				"drwxr-xr-x 0:0 .",
+				"drwxr-xr-x 0:0 etc",
+				"-rw-r--r-- 0:0 etc/b = etc/b",
+				"-rw-r--r-- 0:0 etc/c = etc/c",
+			}, "\n")
+			if diff := cmp.Diff(want, view(t, ctx, s, name)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Layers are unpacked side by side, so what one layer only implies has to be taken from those below it.
+func TestUnpackKeepsWhatALayerDoesNotMention(t *testing.T) {
+	s := openStore(t, Options{Jobs: 4})
+	_, ctx := newLease(t, s)
+	r := newRegistry()
+	target := r.putImage(t,
+		layer{tar: archiveOf(t, dirHeader("./", 0o711, 7), dirHeader("tmp/", 0o1777, 0), dirHeader("home/", 0o750, 1000), dirHeader("home/u/", 0o700, 1000))},
+		layer{tar: archiveOf(t, fileHeader("tmp/x"), fileHeader("home/u/f"), fileHeader("new/f"))},
+		layer{tar: archiveOf(t, dirHeader("home/", 0o755, 0), fileHeader("home/u/g"))},
+	)
+	name, err := s.Unpack(ctx, target, nil, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Join([]string{
+		"drwx--x--x 7:0 .",
+		"drwxr-xr-x 0:0 home",
+		"drwx------ 1000:0 home/u",
+		"-rw-r--r-- 0:0 home/u/f = home/u/f",
+		"-rw-r--r-- 0:0 home/u/g = home/u/g",
+		"drwxr-xr-x 0:0 new",
+		"-rw-r--r-- 0:0 new/f = new/f",
+		"dtrwxrwxrwx 0:0 tmp",
+		"-rw-r--r-- 0:0 tmp/x = tmp/x",
+	}, "\n")
+	if diff := cmp.Diff(want, view(t, ctx, s, name)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUnpackHidesWhatMarkersSay(t *testing.T) {
+	below := []string{"d/", "d/old", "e/", "e/old", "f", "g/", "g/old"}
+	for name, test := range map[string]struct {
+		names []string
+		want  string
+	}{
+		"whiteout":                {[]string{".wh.f"}, "d d/old e e/old g g/old"},
+		"whiteout of directory":   {[]string{".wh.d"}, "e e/old f g g/old"},
+		"opaque before content":   {[]string{"d/", "d/.wh..wh..opq", "d/new"}, "d d/new e e/old f g g/old"},
+		"opaque after content":    {[]string{"d/", "d/new", "d/.wh..wh..opq"}, "d d/new e e/old f g g/old"},
+		"opaque without its name": {[]string{"d/.wh..wh..opq"}, "d e e/old f g g/old"},
+		"hidden and made again":   {[]string{".wh.d", "d/", "d/new"}, "d d/new e e/old f g g/old"},
+		"made again and hidden":   {[]string{"d/", "d/new", ".wh.d"}, "d d/new e e/old f g g/old"},
+		"file made and hidden":    {[]string{"f", ".wh.f"}, "d d/old e e/old f g g/old"},
+		"directory becomes file":  {[]string{"d"}, "d e e/old f g g/old"},
+		"file becomes directory":  {[]string{"f/", "f/new"}, "d d/old e e/old f f/new g g/old"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, Options{})
+			_, ctx := newLease(t, s)
+			r := newRegistry()
+			snapshot, err := s.Unpack(ctx, r.putImage(t, layer{tar: entries(t, below...)}, layer{tar: entries(t, test.names...)}), nil, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, names2(t, ctx, s, snapshot)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// names2 lists the names in a snapshot in one line.
+func names2(t testing.TB, ctx context.Context, s *Store, snapshot string) string {
+	t.Helper()
+	var names []string
+	for line := range strings.Lines(view(t, ctx, s, snapshot)) {
+		names = append(names, strings.Fields(line)[2])
+	}
+	return strings.Join(names[1:], " ")
+}
+
+func TestUnpackAgainFetchesNothing(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	r := newRegistry()
+	target := r.putImage(t, manyLayers(t, 3)...)
+	first, err := s.Unpack(ctx, target, nil, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetched := r.fetches.Load()
+	second, err := s.Unpack(ctx, target, nil, nil)
+	if err != nil || first != second {
+		t.Fatalf("%s, then %s: %v", first, second, err)
+	}
+	if _, err := s.Unpack(ctx, target, nil, r); err != nil || r.fetches.Load() != fetched {
+		t.Errorf("%d fetches, then %d: %v", fetched, r.fetches.Load(), err)
+	}
+}
+
+func TestUnpackFetchesAgainWhatChanged(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	r := newRegistry()
+	target := r.putImage(t, manyLayers(t, 2)...)
+	if _, err := s.Unpack(ctx, target, nil, r); err != nil {
+		t.Fatal(err)
+	}
+	for d := range r.blobs {
+		if err := os.WriteFile(s.blobPath(d), []byte("changed"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Unpack(ctx, target, nil, r); err != nil {
+		t.Fatal(err)
+	}
+	for d, data := range r.blobs {
+		if got, err := os.ReadFile(s.blobPath(d)); err != nil || string(got) != string(data) {
+			t.Errorf("blob %s is not restored: %v", d, err)
+		}
+	}
+}
+
+func TestUnpackChoosesFromAnIndex(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	r := newRegistry()
+	var index ocispec.Index
+	for _, arch := range []string{"arm64", "amd64"} {
+		m := r.putImage(t, layer{tar: entries(t, arch)})
+		m.Platform = &ocispec.Platform{OS: "linux", Architecture: arch}
+		index.Manifests = append(index.Manifests, m)
+	}
+	target := r.putJSON(t, ocispec.MediaTypeImageIndex, index)
+	name, err := s.Unpack(ctx, target, platforms.Only(platforms.MustParse("linux/amd64")), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := names2(t, ctx, s, name); got != "amd64" {
+		t.Errorf("unpacked %s", got)
+	}
+	_, err = s.Unpack(ctx, target, platforms.Only(platforms.MustParse("linux/s390x")), r)
+	if !errdefs.IsNotFound(err) {
+		t.Errorf("platform that is not there: %v", err)
+	}
+}
+
+func TestUnpackOfManyAtOnce(t *testing.T) {
+	s := openStore(t, Options{Jobs: 3})
+	_, ctx := newLease(t, s)
+	r := newRegistry()
+	layers := manyLayers(t, 12)
+	targets := []ocispec.Descriptor{r.putImage(t, layers...), r.putImage(t, layers[:6]...), r.putImage(t, layers...)}
+	var wg sync.WaitGroup
+	for _, target := range targets {
+		wg.Go(func() {
+			if _, err := s.Unpack(ctx, target, nil, r); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// An image keeps its layers and its snapshot after the lease.
+func TestImageNameKeepsWhatWasUnpacked(t *testing.T) {
+	s := openStore(t, Options{})
+	l, ctx := newLease(t, s)
+	r := newRegistry()
+	target := r.putImage(t, manyLayers(t, 3)...)
+	name, err := s.Unpack(ctx, target, nil, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Images().Create(ctx, images.Image{Name: "image", Target: target}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := s.Exists(t.Context(), name); err != nil || !ok {
+		t.Errorf("snapshot: %v, %v", ok, err)
+	}
+	for d := range r.blobs {
+		if _, err := s.Content().Info(t.Context(), d); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.Prune(t.Context(), PruneOptions{All: true}); err != nil {
+		t.Fatal(err)
+	}
+	if left := leftovers(t, s.Root()); len(left) > 0 {
+		t.Error(left)
+	}
+}
+
+func TestUnpackRefusesBadImages(t *testing.T) {
+	good := func(t *testing.T) layer { return layer{tar: entries(t, "a")} }
+	for name, test := range map[string]struct {
+		image func(t *testing.T, r *registry) ocispec.Descriptor
+		want  string
+	}{
+		"wrong diff-id": {func(t *testing.T, r *registry) ocispec.Descriptor {
+			return r.putImage(t, good(t), layer{tar: entries(t, "b"), diffID: digest.FromString("other")})
+		}, "wrong diff id"},
+		"wrong digest": {func(t *testing.T, r *registry) ocispec.Descriptor {
+			target := r.putImage(t, good(t))
+			for d, data := range r.blobs {
+				if data[0] == 0x1f { // the layer
+					data = append([]byte{}, data...)
+					data[len(data)-1]++
+					r.blobs[d] = data
+				}
+			}
+			return target
+		}, "unexpected commit digest"},
+		"truncated layer": {func(t *testing.T, r *registry) ocispec.Descriptor {
+			target := r.putImage(t, good(t))
+			for d, data := range r.blobs {
+				if data[0] == 0x1f {
+					r.blobs[d] = data[:len(data)/2]
+				}
+			}
+			return target
+		}, "unexpected"},
+		"truncated gzip": {func(t *testing.T, r *registry) ocispec.Descriptor {
+			_, data := good(t).encode(t)
+			return r.putImage(t, layer{mediaType: ocispec.MediaTypeImageLayer, tar: data[:len(data)/2]})
+		}, "unexpected EOF"},
+		"unknown layer type": {func(t *testing.T, r *registry) ocispec.Descriptor {
+			return r.putImage(t, layer{mediaType: "application/x-what", tar: entries(t, "a")})
+		}, `layer 1 has unknown media type "application/x-what"`},
+		"unknown manifest type": {func(t *testing.T, r *registry) ocispec.Descriptor {
+			target := r.putImage(t, good(t))
+			target.MediaType = "application/x-what"
+			return target
+		}, `unknown media type "application/x-what"`},
+		"unknown config type": {func(t *testing.T, r *registry) ocispec.Descriptor {
+			config := r.putJSON(t, "application/x-what", ocispec.Image{})
+			return r.putJSON(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{Config: config})
+		}, `config has unknown media type "application/x-what"`},
+		"missing diff-id": {func(t *testing.T, r *registry) ocispec.Descriptor {
+			config := r.putJSON(t, ocispec.MediaTypeImageConfig, ocispec.Image{})
+			mediaType, data := good(t).encode(t)
+			return r.putJSON(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{
+				Config: config, Layers: []ocispec.Descriptor{r.put(mediaType, data)},
+			})
+		}, "0 diff-ids for 1 layers"},
+		"missing layer": {func(t *testing.T, r *registry) ocispec.Descriptor {
+			target := r.putImage(t, good(t))
+			for d, data := range r.blobs {
+				if data[0] == 0x1f {
+					delete(r.blobs, d)
+				}
+			}
+			return target
+		}, "not found"},
+		"huge manifest": {func(_ *testing.T, r *registry) ocispec.Descriptor {
+			target := r.put(ocispec.MediaTypeImageManifest, []byte("{}"))
+			target.Size = 1 << 40
+			return target
+		}, "bytes are more than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, Options{})
+			l, ctx := newLease(t, s)
+			r := newRegistry()
+			name, err := s.Unpack(ctx, test.image(t, r), nil, r)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("unpacked %q: got error %v, want %q", name, err, test.want)
+			}
+			if err := l.Release(); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Collect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if left := leftovers(t, s.Root()); len(left) > 0 {
+				t.Error(left)
+			}
+		})
+	}
+}
+
+// Whatever a tar names, nothing outside of its own directory is touched.
+func TestUnpackStaysInsideItsDirectory(t *testing.T) {
+	for name, test := range map[string]struct {
+		first, second []tar.Header
+		want          string // names inside, or part of the error
+	}{
+		"parent directory":    {first: []tar.Header{fileHeader("../evil")}, want: "evil"},
+		"many parents":        {first: []tar.Header{fileHeader("a/../../../../../evil")}, want: "evil"},
+		"absolute":            {first: []tar.Header{fileHeader("/evil")}, want: "evil"},
+		"symlink up":          {first: []tar.Header{linkHeader(tar.TypeSymlink, "up", "../.."), fileHeader("up/evil")}, want: "evil up"},
+		"absolute symlink":    {first: []tar.Header{linkHeader(tar.TypeSymlink, "out", "OUTSIDE"), fileHeader("out/evil")}, want: "inside"},
+		"symlink then file":   {first: []tar.Header{linkHeader(tar.TypeSymlink, "out", "OUTSIDE/secret"), fileHeader("out")}, want: "out"},
+		"hardlink up":         {first: []tar.Header{linkHeader(tar.TypeLink, "evil", "../../../../../../../OUTSIDE/secret")}, want: "no such file"},
+		"hardlink by symlink": {first: []tar.Header{linkHeader(tar.TypeSymlink, "out", "OUTSIDE"), linkHeader(tar.TypeLink, "evil", "out/secret")}, want: "no such file"},
+		"symlink from below":  {first: []tar.Header{linkHeader(tar.TypeSymlink, "out", "OUTSIDE")}, second: []tar.Header{fileHeader("out/evil")}, want: "out out/evil"},
+		"whiteout by symlink": {first: []tar.Header{linkHeader(tar.TypeSymlink, "out", "OUTSIDE"), fileHeader("out/.wh.secret")}, want: "inside"},
+		"opaque by symlink":   {first: []tar.Header{fileHeader("a")}, second: []tar.Header{linkHeader(tar.TypeSymlink, "out", "OUTSIDE"), fileHeader("out/.wh..wh..opq")}, want: "inside"},
+		"root by symlink":     {first: []tar.Header{linkHeader(tar.TypeSymlink, "out", "OUTSIDE"), dirHeader("out/.", 0o700, 5)}, want: "inside"},
+		"whiteout of dots":    {first: []tar.Header{fileHeader("a")}, second: []tar.Header{fileHeader(".wh...")}, want: "invalid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, Options{})
+			l, ctx := newLease(t, s)
+			outside := t.TempDir()
+			if err := os.WriteFile(filepath.Join(outside, "secret"), []byte("secret"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			before := listing(t, outside)
+			r := newRegistry()
+			layers := []layer{{tar: archiveOf(t, at(outside, test.first)...)}}
+			if test.second != nil {
+				layers = append(layers, layer{tar: archiveOf(t, at(outside, test.second)...)})
+			}
+			snapshot, err := s.Unpack(ctx, r.putImage(t, layers...), nil, r)
+			switch {
+			case err != nil:
+				if !strings.Contains(err.Error(), test.want) {
+					t.Errorf("got error %v, want %q", err, test.want)
+				}
+			case test.want != "inside":
+				if diff := cmp.Diff(test.want, names2(t, ctx, s, snapshot)); diff != "" {
+					t.Error(diff)
+				}
+			}
+			if diff := cmp.Diff(before, listing(t, outside)); diff != "" {
+				t.Errorf("outside: %s", diff)
+			}
+			if err := l.Release(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Lstat(filepath.Join(s.Root(), "snapshots/snapshots/evil")); err == nil {
+				t.Error("a file beside the layers")
+			}
+		})
+	}
+}
+
+func at(outside string, headers []tar.Header) []tar.Header {
+	for i := range headers {
+		headers[i].Linkname = strings.ReplaceAll(headers[i].Linkname, "OUTSIDE", outside)
+	}
+	return headers
+}
