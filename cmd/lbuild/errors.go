@@ -61,7 +61,7 @@ func (a *app) report(ctx context.Context, err error) {
 	if _, ok := errors.AsType[*reportedError](err); ok {
 		return
 	}
-	fmt.Fprintln(a.stderr, harmless(errorBlock(ctx, err)))
+	fmt.Fprintln(a.stderr, strings.TrimRight(harmless(errorBlock(ctx, err)), "\n"))
 	if misuse, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(a.stderr, "See '%s --help'.\n", misuse.command)
 	}

@@ -33,20 +33,35 @@ type ttyDisplay struct {
 
 // startTTY starts drawing on w; Close ends it.
 func startTTY(w io.Writer, color bool) *ttyDisplay {
-	out := cwriter.New(w)
-	d := &ttyDisplay{screen: newScreen(color), out: out, size: sizeOf(out), stop: make(chan struct{})}
+	d := newTTYDisplay(w, color)
 	d.drawer.Go(d.draw)
 	return d
 }
 
+func newTTYDisplay(w io.Writer, color bool) *ttyDisplay {
+	return &ttyDisplay{screen: newScreen(color), out: cwriter.New(lineStart{w}), size: sizeOf(w), stop: make(chan struct{})}
+}
+
+// lineStart begins each frame in the first column, where the cursor is not after the terminal has echoed a key.
+type lineStart struct{ w io.Writer }
+
+func (l lineStart) Write(p []byte) (int, error) {
+	if _, err := l.w.Write(append([]byte{'\r'}, p...)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
 // sizeOf asks for the size of the terminal each time, because it may be resized.
-func sizeOf(out *cwriter.Writer) func() (int, int) {
+func sizeOf(w io.Writer) func() (int, int) {
 	return func() (int, int) {
-		width, height, err := out.GetTermSize()
-		if err != nil || width <= 0 || height <= 0 {
-			return defaultWidth, defaultHeight
+		if f, ok := w.(*os.File); ok {
+			width, height, err := cwriter.GetSize(int(f.Fd()))
+			if err == nil && width > 0 && height > 0 {
+				return width, height
+			}
 		}
-		return width, height
+		return defaultWidth, defaultHeight
 	}
 }
 

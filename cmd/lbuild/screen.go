@@ -176,7 +176,7 @@ func (s *screen) lines(now time.Time, width, height int) []string {
 const tailIndent = 4
 
 func (s *screen) status(now time.Time) string {
-	parts := []string{fmt.Sprintf("%d steps done", s.finished), fmt.Sprintf("%d running", len(s.steps))}
+	parts := []string{fmt.Sprintf("%d done", s.finished), fmt.Sprintf("%d running", len(s.steps))}
 	if s.packing > 0 {
 		parts = append(parts, fmt.Sprintf("%d layers being packed", s.packing))
 	}

@@ -20,7 +20,7 @@ func (a *app) withBuilder(ctx context.Context, jobs int, fn func(context.Context
 	if os.Geteuid() != 0 {
 		return errors.New("lbuild needs to be root, because it mounts file systems: try it with sudo")
 	}
-	ctx = a.withLogger(ctx)
+	a.setLogging()
 	root, err := a.rootDirectory()
 	if err != nil {
 		return err
@@ -61,13 +61,12 @@ func (a *app) rootDirectory() (string, error) {
 	return filepath.Join(data, "lbuild"), nil
 }
 
-// withLogger has containerd's libraries log to stderr with --debug, else nowhere.
-func (a *app) withLogger(ctx context.Context) context.Context {
-	logger := logrus.New()
-	logger.SetOutput(io.Discard)
+// setLogging has containerd's libraries log to stderr with --debug, else nowhere. They use the logger of the process
+// where they have no context.
+func (a *app) setLogging() {
+	log.L.Logger.SetOutput(io.Discard)
 	if a.debug {
-		logger.SetOutput(a.stderr)
-		logger.SetLevel(logrus.DebugLevel)
+		log.L.Logger.SetOutput(a.stderr)
+		log.L.Logger.SetLevel(logrus.DebugLevel)
 	}
-	return log.WithLogger(ctx, logrus.NewEntry(logger))
 }

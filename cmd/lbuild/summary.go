@@ -105,7 +105,7 @@ func writeSummary(w io.Writer, result *build.Result) {
 	t.add("", fmt.Sprintf("%d layers", len(result.Layers)), size(unpacked), size(packed), "", "")
 	_ = t.write(w)
 	for _, name := range result.Names {
-		fmt.Fprintln(w, "image", name)
+		fmt.Fprintln(w, "image", familiar(name))
 	}
 }
 
