@@ -122,7 +122,7 @@ func substitutionError(word string, err error) error {
 	if i := strings.LastIndex(word, "${"); i >= 0 && !strings.Contains(word[i:], "}") {
 		return errors.New("missing } after ${")
 	}
-	return plain(root(err))
+	return errors.New(message(root(err)))
 }
 
 func (e *Expander) at(word string, err error) error {

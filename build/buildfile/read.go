@@ -123,10 +123,9 @@ func named(instruction string, err error) error {
 // plain is err in lbuild's manner: one line, lower case unless the first word is a name.
 func plain(err error) error {
 	text := message(err)
-	first, rest, _ := strings.Cut(text, " ")
+	first, _, _ := strings.Cut(text, " ")
 	if len(first) > 1 && unicode.IsUpper(rune(first[0])) && first[1:] == strings.ToLower(first[1:]) {
-		first = strings.ToLower(first)
-		text = first + " " + rest
+		text = strings.ToLower(first) + text[len(first):]
 	}
 	return errors.New(text)
 }

@@ -34,11 +34,17 @@ func (p *Plan) findTarget() (int, error) {
 }
 
 func (p *Plan) unknownTarget(name string) error {
-	var names []string
+	const short = 3 // what is shorter is near to anything
+	var names, likely []string
 	for i := range p.file.Stages {
-		names = append(names, stageName(&p.file.Stages[i], i))
+		stage := stageName(&p.file.Stages[i], i)
+		names = append(names, stage)
+		if len(stage) >= short {
+			likely = append(likely, stage)
+		}
 	}
-	if near, ok := suggest.Search(name, slices.Sorted(slices.Values(names)), false); ok {
+	slices.Sort(likely)
+	if near, ok := suggest.Search(name, likely, false); ok {
 		return fmt.Errorf("no stage %q to build, did you mean %s?", name, near)
 	}
 	const most = 10
