@@ -17,17 +17,17 @@ type data struct {
 }
 
 func (d *data) open(path string) (io.ReadCloser, error) {
-	f, err := d.tree.open(d.rel, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOATIME)
+	fd, err := d.tree.open(d.rel, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOATIME)
 	if errors.Is(err, unix.EPERM) {
 		// Only the owner may leave the access time alone.
-		f, err = d.tree.open(d.rel, unix.O_RDONLY|unix.O_NONBLOCK)
+		fd, err = d.tree.open(d.rel, unix.O_RDONLY|unix.O_NONBLOCK)
 	}
 	if err != nil {
 		return nil, &PathError{Op: "open", Path: path, Err: vanished(err)}
 	}
-	c := &content{f: f, path: path, want: d, left: d.size, holes: d.sparse()}
+	c := &content{fd: fd, path: path, want: d, left: d.size, holes: d.sparse()}
 	if err := c.check(); err != nil {
-		return nil, errors.Join(&PathError{Op: "open", Path: path, Err: err}, f.Close())
+		return nil, errors.Join(&PathError{Op: "open", Path: path, Err: err}, c.Close())
 	}
 	return c, nil
 }
@@ -47,9 +47,10 @@ const statBlock = 512 // bytes, whatever the file system's own block is
 // sparse reports whether the file takes less than its size on disk: it has holes, or is compressed.
 func (d *data) sparse() bool { return d.st.Blocks*statBlock < d.st.Size }
 
-// content reads a file once and knows what it must find.
+// content reads a file once and knows what it must find. It works on the bare descriptor, because an os.File costs
+// several system calls more, and most files are small.
 type content struct {
-	f     *os.File
+	fd    int // -1 when closed
 	path  string
 	want  *data
 	left  int64
@@ -77,10 +78,10 @@ func (c *content) Read(p []byte) (int, error) {
 }
 
 func (c *content) read(p []byte) (int, error) {
-	if !c.holes {
-		return c.f.Read(p)
-	}
 	at := c.want.size - c.left
+	if !c.holes {
+		return c.readAt(p, at)
+	}
 	if at >= c.until {
 		if err := c.stretch(at); err != nil {
 			return 0, err
@@ -91,12 +92,23 @@ func (c *content) read(p []byte) (int, error) {
 		clear(p)
 		return len(p), nil
 	}
-	return c.f.ReadAt(p, at)
+	return c.readAt(p, at)
+}
+
+func (c *content) readAt(p []byte, at int64) (n int, err error) {
+	err = ignoringEINTR(func() error {
+		n, err = unix.Pread(c.fd, p, at)
+		return err
+	})
+	if n == 0 && err == nil && len(p) > 0 {
+		err = io.EOF
+	}
+	return max(n, 0), err
 }
 
 // stretch finds out where the hole or data that holds this offset ends. Holes are told by the file system and not read.
 func (c *content) stretch(at int64) error {
-	next, err := unix.Seek(int(c.f.Fd()), at, unix.SEEK_DATA)
+	next, err := unix.Seek(c.fd, at, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO):
 		c.inHole, c.until = true, c.want.size
@@ -108,7 +120,7 @@ func (c *content) stretch(at int64) error {
 		return nil
 	}
 	c.inHole = false
-	c.until, err = unix.Seek(int(c.f.Fd()), at, unix.SEEK_HOLE)
+	c.until, err = unix.Seek(c.fd, at, unix.SEEK_HOLE)
 	return err
 }
 
@@ -122,7 +134,7 @@ func (c *content) end() error {
 // check compares the open file with the one that was walked. The change time moves with each write and rename.
 func (c *content) check() error {
 	var st unix.Stat_t
-	if err := ignoringEINTR(func() error { return unix.Fstat(int(c.f.Fd()), &st) }); err != nil {
+	if err := ignoringEINTR(func() error { return unix.Fstat(c.fd, &st) }); err != nil {
 		return err
 	}
 	was := c.want.st
@@ -134,4 +146,12 @@ func (c *content) check() error {
 	return nil
 }
 
-func (c *content) Close() error { return c.f.Close() }
+// Close gives the descriptor back.
+func (c *content) Close() error {
+	if c.fd < 0 {
+		return os.ErrClosed
+	}
+	err := unix.Close(c.fd)
+	c.fd = -1
+	return err
+}

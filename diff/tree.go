@@ -46,56 +46,49 @@ func (t *tree) close() error {
 	return err
 }
 
-// open opens a path below the root, which may be longer than a system call takes.
-func (t *tree) open(rel string, flags int) (*os.File, error) {
+// open opens a path below the root, which may be longer than a system call takes. The caller closes the descriptor.
+func (t *tree) open(rel string, flags int) (int, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	root := t.f
 	if root == nil {
 		f, err := openRoot(t.path)
 		if err != nil {
-			return nil, err
+			return -1, err
 		}
 		defer f.Close() //nolint:errcheck // it was only a starting point
 		root = f
 	}
-	return openBeneath(root, rel, flags)
+	return openBeneath(int(root.Fd()), rel, flags)
 }
 
-func openBeneath(root *os.File, rel string, flags int) (*os.File, error) {
+func openBeneath(root int, rel string, flags int) (int, error) {
 	at := root
 	for len(rel) > pathPiece {
 		cut := strings.LastIndexByte(rel[:pathPiece], '/')
 		if cut < 0 {
-			return nil, unix.ENAMETOOLONG
+			return -1, unix.ENAMETOOLONG
 		}
-		next, err := openat2(at, rel[:cut], unix.O_PATH|unix.O_DIRECTORY)
-		if at != root {
-			err = errors.Join(err, at.Close())
-		}
+		next, err := openStep(root, at, rel[:cut], unix.O_PATH|unix.O_DIRECTORY)
 		if err != nil {
-			return nil, err
+			return -1, err
 		}
 		at, rel = next, rel[cut+1:]
 	}
-	f, err := openat2(at, rel, flags)
-	if at != root {
-		err = errors.Join(err, at.Close())
-	}
-	return f, err
+	return openStep(root, at, rel, flags)
 }
 
-func openat2(at *os.File, rel string, flags int) (*os.File, error) {
+// openStep opens a path below at, and closes at unless it is the root.
+func openStep(root, at int, rel string, flags int) (int, error) {
 	how := unix.OpenHow{Flags: uint64(flags) | unix.O_CLOEXEC | unix.O_NOFOLLOW, Resolve: inside}
-	for {
-		fd, err := unix.Openat2(int(at.Fd()), rel, &how)
-		switch {
-		case err == nil:
-			return os.NewFile(uintptr(fd), fdPath(fd)), nil
-		case !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN):
-			return nil, err
-		}
+	fd, err := unix.Openat2(at, rel, &how)
+	for errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {
+		fd, err = unix.Openat2(at, rel, &how)
 	}
+	if at != root {
+		err = errors.Join(err, unix.Close(at))
+	}
+	return fd, err
 }
 
 // fdPath is a path that leads through a descriptor, for system calls that take no descriptor.
@@ -118,11 +111,11 @@ func (d *dir) child(name string) *dir {
 
 func (d *dir) file() (*os.File, error) {
 	if d.f == nil {
-		f, err := d.tree.open(d.rel, unix.O_RDONLY|unix.O_DIRECTORY)
+		fd, err := d.tree.open(d.rel, unix.O_RDONLY|unix.O_DIRECTORY)
 		if err != nil {
 			return nil, err
 		}
-		d.f = f
+		d.f = os.NewFile(uintptr(fd), fdPath(fd))
 	}
 	return d.f, nil
 }
