@@ -16,6 +16,7 @@ import (
 	remoteserrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // Error is what went wrong with a registry, in one sentence that says what to do. Unwrap gives the cause.
@@ -46,7 +47,19 @@ func (c *Client) explain(ctx context.Context, op string, ref reference.Named, er
 	return &Error{Op: op, Ref: reference.FamiliarString(ref), Reason: c.reason(reference.Domain(ref), err), Err: err}
 }
 
+// storeError is trouble on this side, which must not be taken for the registry's.
+type storeError struct {
+	digest digest.Digest
+	err    error
+}
+
+func (e *storeError) Error() string { return fmt.Sprintf("blob %s in the store: %v", e.digest, e.err) }
+func (e *storeError) Unwrap() error { return e.err }
+
 func (c *Client) reason(host string, err error) string {
+	if local, ok := errors.AsType[*storeError](err); ok {
+		return local.Error()
+	}
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f.reason(c.patience)
 	}

@@ -91,7 +91,7 @@ func (p *puller) fetchJSON(ctx context.Context, desc ocispec.Descriptor, into an
 	}
 	data, err := content.ReadBlob(ctx, p.store, desc)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", desc.Digest, err)
+		return &storeError{desc.Digest, err}
 	}
 	if err := json.Unmarshal(data, into); err != nil {
 		return fmt.Errorf("%s %s: %w", desc.MediaType, desc.Digest, err)

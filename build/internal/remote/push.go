@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -97,7 +96,7 @@ func (p *pusher) parts(ctx context.Context, root ocispec.Descriptor) (manifests,
 		}
 		children, err := images.Children(ctx, p.store, desc)
 		if err != nil {
-			return fmt.Errorf("manifest %s in the store: %w", desc.Digest, err)
+			return &storeError{desc.Digest, err}
 		}
 		for _, child := range children {
 			if err := visit(child); err != nil {

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
 	dog.disarm()
 	host.done(err == nil)
 	if err != nil {
-		err = dog.reason(err)
+		err = cmp.Or(dog.bit(), err)
 		dog.cancel(nil)
 		return nil, err
 	}
@@ -85,12 +86,12 @@ func (d *watchdog) arm(left time.Duration) {
 func (d *watchdog) disarm() { d.timer.Stop() }
 func (d *watchdog) rearm()  { d.timer.Reset(d.patience.silence) }
 
-// reason returns the watchdog's own error when that is why err came about.
-func (d *watchdog) reason(err error) error {
+// bit returns the watchdog's own error, or nil when it did not end the request.
+func (d *watchdog) bit() error {
 	if silent, ok := errors.AsType[*silentError](context.Cause(d.ctx)); ok {
 		return silent
 	}
-	return err
+	return nil
 }
 
 // watchedUpload is a body on its way out. The time between two reads is the network's, that within a read the caller's.
@@ -123,8 +124,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	if err == nil || err == io.EOF {
 		return n, err
 	}
-	silent := b.dog.reason(err) != err
-	if !silent && b.dog.ctx.Err() != nil {
+	if b.dog.bit() == nil && b.dog.ctx.Err() != nil {
 		return n, err // the caller gave up
 	}
 	return n, io.ErrUnexpectedEOF

@@ -88,11 +88,11 @@ func (p *pusher) send(ctx context.Context, desc ocispec.Descriptor) (err error) 
 	defer func() { _ = w.Close() }()
 	ra, err := p.store.ReaderAt(ctx, desc)
 	if err != nil {
-		return fmt.Errorf("blob %s in the store: %w", desc.Digest, err)
+		return &storeError{desc.Digest, err}
 	}
 	defer func() { err = errors.Join(err, ra.Close()) }()
 	if ra.Size() != desc.Size {
-		return fmt.Errorf("blob %s in the store is damaged: it has %d bytes of %d", desc.Digest, ra.Size(), desc.Size)
+		return &storeError{desc.Digest, fmt.Errorf("it is damaged, with %d bytes of %d", ra.Size(), desc.Size)}
 	}
 	p.report(Progress{Digest: desc.Digest, State: StateStarted, Total: desc.Size})
 	body := &upload{SectionReader: io.NewSectionReader(ra, 0, ra.Size()), pusher: p, desc: desc}
@@ -133,11 +133,14 @@ func (u *upload) Read(p []byte) (int, error) {
 // damage says whether the store itself holds other bytes than the digest's: a registry refuses them in its own words.
 func (u *upload) damage() error {
 	if _, err := u.Seek(0, io.SeekStart); err != nil {
-		return err
+		return &storeError{u.desc.Digest, err}
 	}
 	got, err := u.desc.Digest.Algorithm().FromReader(u.SectionReader)
 	if err == nil && got != u.desc.Digest {
-		err = fmt.Errorf("blob %s in the store is damaged: its bytes have the digest %s", u.desc.Digest, got)
+		err = fmt.Errorf("it is damaged, its bytes have the digest %s", got)
 	}
-	return err
+	if err != nil {
+		return &storeError{u.desc.Digest, err}
+	}
+	return nil
 }
