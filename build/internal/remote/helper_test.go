@@ -13,8 +13,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,12 +70,7 @@ func startRegistry(t testing.TB, auth bool) string {
 	}
 	file := filepath.Join(dir, "config.yml")
 	must(t, os.WriteFile(file, []byte(config), 0o600))
-	cmd := exec.Command(program, "serve", file)
-	must(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
+	startProgram(t, program, "serve", file)
 	for range 200 {
 		if conn, err := net.Dial("tcp", host); err == nil {
 			must(t, conn.Close())
@@ -83,6 +80,29 @@ func startRegistry(t testing.TB, auth bool) string {
 	}
 	t.Fatal("docker-registry does not start")
 	return ""
+}
+
+// startProgram runs a program until the test ends, or the test process, even when that is killed: the kernel then kills
+// what the locked thread has started.
+func startProgram(t testing.TB, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started, ended := make(chan error), make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // it is killed
+		}
+	}()
+	must(t, <-started)
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+	})
 }
 
 func freePort(t testing.TB) string {
