@@ -40,10 +40,14 @@ func (s *Store) WriteBlob(ctx context.Context, mediaType string, data []byte, la
 	}
 	// One transaction for all: it waits for little, and each costs two syncs.
 	err = s.transact(lease.Context(ctx), func(ctx context.Context, tx *bolt.Tx) error {
-		known := hasBlob(tx, desc.Digest.String())
-		err := content.WriteBlob(ctx, s.blobs, rand.Text(), bytes.NewReader(data), desc, content.WithLabels(labels))
-		if err != nil || !known {
-			return err
+		known, ref := hasBlob(tx, desc.Digest.String()), "blob-"+rand.Text()
+		err := content.WriteBlob(ctx, s.blobs, ref, bytes.NewReader(data), desc, content.WithLabels(labels))
+		if err != nil {
+			// The transaction ends as if nothing was; only here the half-written file has a name.
+			return errors.Join(err, ignoreMissing(s.blobs.Abort(ctx, ref)))
+		}
+		if !known {
+			return nil
 		}
 		return s.addLabels(ctx, desc.Digest, labels)
 	})
@@ -51,6 +55,13 @@ func (s *Store) WriteBlob(ctx context.Context, mediaType string, data []byte, la
 		return desc, fmt.Errorf("write blob %s: %w", desc.Digest, err)
 	}
 	return desc, nil
+}
+
+func ignoreMissing(err error) error {
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 func (s *Store) addLabels(ctx context.Context, d digest.Digest, labels map[string]string) error {

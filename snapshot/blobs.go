@@ -110,10 +110,7 @@ func (w *blobWriter) Commit(ctx context.Context, size int64, expected digest.Dig
 	if err == nil || errdefs.IsAlreadyExists(err) {
 		return err
 	}
-	if abort := w.blobs.Abort(ctx, w.ref); !errdefs.IsNotFound(abort) {
-		err = errors.Join(err, abort)
-	}
-	return err
+	return errors.Join(err, ignoreMissing(w.blobs.Abort(ctx, w.ref)))
 }
 
 func (w *blobWriter) commit(ctx context.Context, size int64, expected digest.Digest, opts []content.Opt) error {

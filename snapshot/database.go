@@ -7,6 +7,7 @@ import (
 	"os"
 
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // database runs bolt transactions for containerd's metadata. The file is open only for the length of a transaction, so
@@ -48,11 +49,37 @@ func (d *database) with(mode lockMode, fn func(*bolt.DB) error) (err error) {
 }
 
 func openBolt(path string, mode lockMode) (*bolt.DB, error) {
-	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: mode == shared, NoStatistics: true})
+	db, err := bolt.Open(path, 0o600, &bolt.Options{
+		ReadOnly:     mode == shared,
+		NoStatistics: true,
+		OpenFile:     openReserved,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	return db, nil
+}
+
+// reserve is what a database may grow by on a full disk: freeing something takes transactions.
+const reserve = 1 << 20 // bytes
+
+const statBlock = 512 // bytes, the unit of stat's block count
+
+// openReserved opens a database file. If it is opened for writing, blocks beyond its end are allocated to it, which is
+// tried anew each time and may fail: then there is no reserve.
+func openReserved(path string, flag int, perm os.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(path, flag, perm)
+	if err != nil || flag&os.O_RDWR == 0 {
+		return f, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if st.Blocks*statBlock < st.Size+reserve/2 {
+		_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, st.Size+reserve)
+	}
+	return f, nil
 }
 
 // closeInto closes c and adds its error to *err. Without one *err stays the very same: containerd compares with ==.

@@ -35,6 +35,29 @@ func (i image) blobs() []digest.Digest {
 	return all
 }
 
+// Labels that containerd's unpacker sets, and the one for the manifest of an index.
+const (
+	manifestLabel = "containerd.io/gc.ref.content.m"
+	configLabel   = "containerd.io/gc.ref.content.config"
+)
+
+type link struct {
+	from      digest.Digest
+	label, to string
+}
+
+// links are the labels that keep the image with its target. Those of the layers are set with the config's.
+func (i image) links() []link {
+	all := []link{
+		{i.manifest.Digest, configLabel, i.config.Digest.String()},
+		{i.config.Digest, snapshotRef, i.chain},
+	}
+	if i.target.Digest != i.manifest.Digest {
+		all = append(all, link{i.target.Digest, manifestLabel, i.manifest.Digest.String()})
+	}
+	return all
+}
+
 // read fetches what describes the image and checks it.
 func (p *pull) read(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer) (image, error) {
 	manifest, err := p.choose(ctx, target, platform)
@@ -75,11 +98,7 @@ func (p *pull) choose(ctx context.Context, target ocispec.Descriptor, platform p
 	if err != nil {
 		return target, fmt.Errorf("index %s: %w", target.Digest, err)
 	}
-	only := func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-		return []ocispec.Descriptor{manifest}, nil
-	}
-	_, err = images.SetChildrenLabels(p.store.blobs, only)(ctx, target)
-	return manifest, err
+	return manifest, nil
 }
 
 func best(manifests []ocispec.Descriptor, platform platforms.MatchComparer) (ocispec.Descriptor, error) {
@@ -114,18 +133,25 @@ func (p *pull) readJSON(ctx context.Context, desc ocispec.Descriptor, v any) err
 	if desc.Size > maxJSON {
 		return fmt.Errorf("%d bytes are more than the %d that are read: %w", desc.Size, maxJSON, errdefs.ErrInvalidArgument)
 	}
-	err := p.store.verify(ctx, desc)
+	data, err := p.readVerified(ctx, desc)
 	if errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) {
-		_, err = p.fetch(ctx, desc)
+		if _, err = p.fetch(ctx, desc); err != nil {
+			return err
+		}
+		data, err = content.ReadBlob(ctx, p.store.blobs, desc)
 	}
-	if err != nil {
-		return err
-	}
-	data, err := content.ReadBlob(ctx, p.store.blobs, desc)
 	if err != nil {
 		return err
 	}
 	return json.Unmarshal(data, v)
+}
+
+// readVerified reads a blob that no lease needs to keep: another process may remove it at any moment.
+func (p *pull) readVerified(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	if err := p.store.verify(ctx, desc); err != nil {
+		return nil, err
+	}
+	return content.ReadBlob(ctx, p.store.blobs, desc)
 }
 
 func checkManifest(m ocispec.Manifest) error {

@@ -110,6 +110,7 @@ type transaction struct {
 func (t *transaction) begin(ctx context.Context, path string, writable bool) (context.Context, error) {
 	store, err := storage.NewMetaStore(path, func(o *bolt.Options) error {
 		o.ReadOnly = !writable
+		o.OpenFile = openReserved
 		return nil
 	})
 	if err != nil {

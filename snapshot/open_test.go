@@ -1,11 +1,15 @@
 package snapshot
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestOpenSaysWhatIsWrongWithTheRoot(t *testing.T) {
@@ -87,5 +91,37 @@ func TestPrepareMovesAnOrphanOutOfTheWay(t *testing.T) {
 	entries, err := os.ReadDir(s.ms.dirs)
 	if err != nil || len(entries) != 2 {
 		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+func TestFullDiskIsAnErrorAndLeavesNothing(t *testing.T) {
+	root := newRoot(t)
+	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=8m"); err != nil {
+		t.Fatal(err)
+	}
+	s := openStore(t, Options{Root: root})
+	l, ctx := newLease(t, s)
+	full := func(dir string) error {
+		return os.WriteFile(filepath.Join(dir, "big"), make([]byte, 16<<20), 0o600)
+	}
+	if _, err := step(ctx, s, "", full); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("step: %v", err)
+	}
+	if _, err := s.WriteBlob(ctx, "text/plain", make([]byte, 16<<20), nil); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("blob: %v", err)
+	}
+	// There is room again at once.
+	if _, err := step(ctx, s, "", write("small")); err != nil {
+		t.Error(err)
+	}
+	if err := l.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	left := slices.DeleteFunc(leftovers(t, root), func(l string) bool { return l == "mount "+root })
+	if len(left) > 0 {
+		t.Error(left)
 	}
 }

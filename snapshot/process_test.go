@@ -3,8 +3,11 @@ package snapshot
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"math/rand/v2"
+	"io"
+	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,12 +17,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // children are the parts that a re-executed test binary can play; the first argument is the root.
 var children = map[string]func(ctx context.Context, args []string) error{
 	"build": buildSteps,
 	"hang":  hangInStep,
+	"churn": unpackAndPrune,
 }
 
 func child(t testing.TB, part string, args ...string) *exec.Cmd {
@@ -94,6 +99,57 @@ func hangInStep(ctx context.Context, args []string) error {
 	fmt.Println("ready")
 	time.Sleep(time.Hour)
 	return nil
+}
+
+// unpackAndPrune unpacks an image, names it and removes it again, over and over: ROOT BLOBS MANIFEST.
+func unpackAndPrune(ctx context.Context, args []string) error {
+	s, err := Open(ctx, Options{Root: args[0], Jobs: 4})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var target ocispec.Descriptor
+	if err := json.Unmarshal([]byte(args[2]), &target); err != nil {
+		return err
+	}
+	for {
+		if err := unpackOnce(ctx, s, target, blobDir(args[1])); err != nil {
+			return err
+		}
+		if _, err := s.Prune(ctx, PruneOptions{All: true}); err != nil {
+			return err
+		}
+	}
+}
+
+func unpackOnce(ctx context.Context, s *Store, target ocispec.Descriptor, from blobDir) error {
+	l, err := s.Lease(ctx)
+	if err != nil {
+		return err
+	}
+	name, err := s.Unpack(l.Context(ctx), target, nil, from)
+	if err != nil {
+		return errors.Join(err, l.Release())
+	}
+	return errors.Join(s.PutRecord(ctx, Record{Key: "image", Snapshot: name}), l.Release())
+}
+
+// blobDir is a registry of files.
+type blobDir string
+
+func (dir blobDir) Fetch(_ context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	return os.Open(filepath.Join(string(dir), desc.Digest.Encoded()))
+}
+
+func (r *registry) save(t testing.TB) blobDir {
+	t.Helper()
+	dir := t.TempDir()
+	for d, data := range r.blobs {
+		if err := os.WriteFile(filepath.Join(dir, d.Encoded()), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return blobDir(dir)
 }
 
 func TestTwoProcessesShareARoot(t *testing.T) {
@@ -184,9 +240,9 @@ func TestOpenCleansUpAfterAKilledProcess(t *testing.T) {
 
 func TestKillAtAnyMomentLeavesARootThatWorks(t *testing.T) {
 	root := newRoot(t)
-	seed := rand.Uint64()
+	seed := mathrand.Uint64()
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := mathrand.New(mathrand.NewPCG(seed, 0))
 	for round := range 25 {
 		var out bytes.Buffer
 		cmd := child(t, "build", root, fmt.Sprint("k", round), "1000")
@@ -210,6 +266,46 @@ func TestKillAtAnyMomentLeavesARootThatWorks(t *testing.T) {
 	}
 	s := openStore(t, Options{Root: root})
 	if _, err := s.Prune(t.Context(), PruneOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if left := leftovers(t, root); len(left) > 0 {
+		t.Error(left)
+	}
+}
+
+// Two processes unpack the same image and prune; one of them is killed at any moment.
+func TestKillWhileUnpackingAndPruning(t *testing.T) {
+	root := newRoot(t)
+	r := newRegistry()
+	target := r.putImage(t, manyLayers(t, 4)...)
+	manifest, err := json.Marshal(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs := r.save(t)
+	s := openStore(t, Options{Root: root})
+	for round := range 12 {
+		var out bytes.Buffer
+		cmd := child(t, "churn", root, string(blobs), string(manifest))
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for range 1 + mathrand.IntN(3) {
+			if err := unpackOnce(t.Context(), s, target, blobs); err != nil {
+				t.Errorf("round %d: %v", round, err)
+			}
+		}
+		_ = cmd.Process.Kill()
+		if err := cmd.Wait(); cmd.ProcessState.ExitCode() == 1 {
+			t.Fatalf("round %d: %v\n%s", round, err, out.String())
+		}
+	}
+	last := openStore(t, Options{Root: root})
+	if err := unpackOnce(t.Context(), last, target, blobs); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := last.Prune(t.Context(), PruneOptions{All: true}); err != nil {
 		t.Fatal(err)
 	}
 	if left := leftovers(t, root); len(left) > 0 {

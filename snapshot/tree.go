@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/continuity/fs"
 	bolt "go.etcd.io/bbolt"
 )
@@ -61,6 +62,10 @@ func (t *tree) Commit(ctx context.Context, name, key string, opts ...snapshots.O
 
 // Remove removes key at once. Containerd's metadata would leave the files to the next collection.
 func (t *tree) Remove(ctx context.Context, key string) error {
+	// The files of what is not frozen go first: on a full disk that makes the room that the transaction needs.
+	if err := t.discardFiles(ctx, key); err != nil {
+		return err
+	}
 	var id string
 	err := t.store.transact(ctx, func(ctx context.Context, tx *bolt.Tx) (err error) {
 		name := backendName(tx, key)
@@ -70,13 +75,41 @@ func (t *tree) Remove(ctx context.Context, key string) error {
 		id, err = t.store.ms.remove(ctx, name)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return t.store.discard(id)
+}
+
+func (t *tree) discardFiles(ctx context.Context, key string) error {
+	var name string
+	err := t.store.meta.View(func(tx *bolt.Tx) error {
+		name = backendName(tx, key)
+		return nil
+	})
+	if err != nil || name == "" {
+		return err
+	}
+	var id string
+	err = t.store.ms.WithTransaction(ctx, false, func(ctx context.Context) error {
+		number, info, _, err := storage.GetInfo(ctx, name)
+		if info.Kind == snapshots.KindActive {
+			id = number
+		}
+		return err
+	})
 	if err != nil || id == "" {
 		return err
 	}
-	if err := t.store.trash.take(filepath.Join(t.store.ms.dirs, id)); err != nil {
+	return t.store.discard(id)
+}
+
+// discard removes the directory of a snapshot's number.
+func (s *Store) discard(id string) error {
+	if err := s.trash.take(filepath.Join(s.ms.dirs, id)); err != nil {
 		return err
 	}
-	return t.store.trash.empty()
+	return s.trash.empty()
 }
 
 // inheritRoot gives the new root directory what it would lose: overlayfs shows the upper root's mode, and a new one

@@ -85,24 +85,18 @@ func (s *Store) wholeLayers(ctx context.Context, image image) (bool, error) {
 	return whole, nil
 }
 
-// linked says whether the labels are there that keep the image's parts with its manifest.
+// linked says whether the labels are there that keep the image's parts with its target.
 func (s *Store) linked(ctx context.Context, image image) (bool, error) {
-	manifest, err := s.blobs.Info(ctx, image.manifest.Digest)
-	if errdefs.IsNotFound(err) {
-		return false, nil
+	for _, link := range image.links() {
+		info, err := s.blobs.Info(ctx, link.from)
+		if errdefs.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil || info.Labels[link.label] != link.to {
+			return false, err
+		}
 	}
-	if err != nil {
-		return false, err
-	}
-	config, err := s.blobs.Info(ctx, image.config.Digest)
-	if errdefs.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	linked := manifest.Labels["containerd.io/gc.ref.content.config"] == image.config.Digest.String()
-	return linked && config.Labels[snapshotRef] == image.chain, nil
+	return true, nil
 }
 
 // pull is one image on its way into the store.
@@ -112,6 +106,9 @@ type pull struct {
 }
 
 func (p *pull) unpack(ctx context.Context, image image) error {
+	if err := p.linkIndex(ctx, image); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	layers := newLayers(p.store)
@@ -141,6 +138,17 @@ func (p *pull) unpack(ctx context.Context, image image) error {
 		err = unpackErr
 	}
 	return err
+}
+
+// linkIndex makes an index keep the one manifest of it that is unpacked.
+func (p *pull) linkIndex(ctx context.Context, image image) error {
+	if image.target.Digest == image.manifest.Digest {
+		return nil
+	}
+	if _, err := p.fetch(ctx, image.target); err != nil {
+		return err
+	}
+	return p.store.addLabels(ctx, image.target.Digest, map[string]string{manifestLabel: image.manifest.Digest.String()})
 }
 
 // fetch brings a blob into the store and the lease.
