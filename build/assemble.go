@@ -181,4 +181,3 @@ func (b *baseImage) annotations() map[string]string {
 		ocispec.AnnotationBaseImageDigest: string(b.target.Digest),
 	}
 }
-

@@ -16,16 +16,13 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
-	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lbuild/lbuild/build/internal/cache"
 	"github.com/lbuild/lbuild/build/internal/export"
 	"github.com/lbuild/lbuild/build/internal/plan"
 	"github.com/lbuild/lbuild/build/internal/remote"
-	"github.com/lbuild/lbuild/build/internal/source"
 )
 
 // baseImage is an image that a stage starts from, or that COPY --from reads.
@@ -60,6 +57,12 @@ func (s *session) resolve(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	for _, w := range s.plan.Warnings {
+		s.warn(w.Line, w.Text)
+	}
+	for _, name := range s.plan.Unused() {
+		s.warn(0, fmt.Sprintf("build argument %s is not used", name))
 	}
 	return nil
 }
@@ -271,7 +274,6 @@ func (s *session) lazyFetcher(named reference.Named) remotes.Fetcher {
 // unpacked gives the snapshot of an image's tree, once for each image.
 func (s *session) unpacked(ctx context.Context, img *baseImage) (string, error) {
 	return s.trunks.do(img.manifest.Digest, func() (string, error) {
-		return s.store.Unpack(ctx, img.manifest, img.fetcher)
+		return s.store.Unpack(ctx, img.manifest, nil, img.fetcher)
 	})
 }
-

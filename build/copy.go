@@ -15,7 +15,7 @@ import (
 // transfer is a COPY or ADD.
 type transfer struct {
 	cmd          instructions.Command
-	verb         string // COPY or ADD
+	verb         string                    // COPY or ADD
 	copy         *instructions.CopyCommand // nil for ADD
 	paths        instructions.SourcesAndDest
 	chown, chmod string
@@ -92,9 +92,6 @@ func (st *stage) selectFiles(ctx context.Context, t transfer) (*source.Selection
 // createdBy is the line of the history, as docker writes it.
 func (t transfer) createdBy() string {
 	words := []string{t.verb}
-	if t.copy != nil && t.copy.From != "" {
-		words = append(words, "--from="+t.copy.From)
-	}
 	if t.chown != "" {
 		words = append(words, "--chown="+t.chown)
 	}

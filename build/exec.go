@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,10 +46,15 @@ func (st *stage) runIn(ctx context.Context, root string, args []string, network 
 	out, errs := &lines{to: &st.s.events, id: st.id(), stream: 1}, &lines{to: &st.s.events, id: st.id(), stream: 2}
 	defer out.flush()
 	defer errs.flush()
-	return runtime.Run(ctx, run.Command{
+	err = runtime.Run(ctx, run.Command{
 		Root: root, Scratch: st.s.lease.Dir(), Args: args, Env: st.runEnv(), Dir: st.workingDir(), User: st.image.Config.User,
 		Network: network, Hosts: runHosts(st.s.req.Hosts), ShmSize: st.s.req.ShmSize, Files: script, Stdout: out, Stderr: errs,
 	})
+	var exit *run.ExitError
+	if errors.As(err, &exit) {
+		return fmt.Errorf("RUN failed: %w", err)
+	}
+	return err
 }
 
 // heredocs turns the here-documents of a RUN into what is executed: the document itself as the shell's command, a

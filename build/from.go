@@ -80,8 +80,10 @@ func (st *stage) fromTree(ctx context.Context, dir string) error {
 	}
 	return st.change(ctx, change{
 		cmd: nil, name: "FROM " + st.Base.Name, createdBy: "FROM " + st.Base.Name,
-		key:   cache.NewKey("tree", string(content)),
-		apply: func(ctx context.Context, root string) error { return source.Copy(ctx, root, sel, "/", source.CopyOptions{}) },
+		key: cache.NewKey("tree", string(content)),
+		apply: func(ctx context.Context, root string) error {
+			return source.Copy(ctx, root, sel, "/", source.CopyOptions{})
+		},
 	})
 }
 
@@ -102,7 +104,7 @@ func (st *stage) sourceTree(ctx context.Context, cmd *instructions.CopyCommand) 
 	if !ok {
 		return s.tree(s.req.Contexts[from.Name], "")
 	}
-	img, err := s.image(ctx, ref, st.Platform)
+	img, err := s.image(ctx, ref, s.platform)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 
 // HistoryEntry is one line of an image's history.
 type HistoryEntry struct {
+	Image      digest.Digest `json:"image,omitempty"` // of the config; only in the newest entry, as docker has it
 	Created    time.Time     `json:"created"`
 	CreatedBy  string        `json:"created_by"`
 	Comment    string        `json:"comment,omitempty"`
@@ -58,6 +59,9 @@ func (b *Builder) History(ctx context.Context, ref string) ([]HistoryEntry, erro
 	}
 	entries := img.history()
 	slices.Reverse(entries)
+	if len(entries) > 0 {
+		entries[0].Image = img.config.Digest
+	}
 	return entries, nil
 }
 

@@ -99,8 +99,7 @@ func (b *Builder) stored(ctx context.Context, target ocispec.Descriptor) (stored
 // localManifest gives the manifest of target that the store has: the best for this machine, else the first of any
 // platform. A pull brings in only one of an index.
 func (b *Builder) localManifest(ctx context.Context, target ocispec.Descriptor) (ocispec.Descriptor, error) {
-	const deepest = 4 // indexes within each other
-	for range deepest {
+	for range maxNesting {
 		if !images.IsIndexType(target.MediaType) {
 			return target, nil
 		}
@@ -117,7 +116,14 @@ func (b *Builder) localManifest(ctx context.Context, target ocispec.Descriptor) 
 		}
 		target = bestFit(here)
 	}
-	return target, fmt.Errorf("index %s: more than %d indexes within each other", target.Digest, deepest)
+	return target, nestedTooDeep(target)
+}
+
+// maxNesting is how many indexes may be within each other.
+const maxNesting = 4
+
+func nestedTooDeep(index ocispec.Descriptor) error {
+	return fmt.Errorf("index %s: more than %d indexes within each other", index.Digest, maxNesting)
 }
 
 // present leaves out the manifests that the store lacks, and what is no image.

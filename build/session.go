@@ -185,9 +185,6 @@ func (s *session) parse() error {
 	if err != nil {
 		return err
 	}
-	for _, w := range s.plan.Warnings {
-		s.warn(w.Line, w.Text)
-	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/lbuild/lbuild/build/internal/cache"
 	"github.com/lbuild/lbuild/build/internal/plan"
+	"github.com/lbuild/lbuild/build/internal/source"
 )
 
 // stage is a stage while it runs. Only its own goroutine touches it until done is closed; after that nobody changes it.
@@ -145,7 +147,12 @@ func (st *stage) id() string {
 	return fmt.Sprintf("%s %d/%d", st.Name, st.step, len(st.Commands))
 }
 
-// at gives an error its place in the Buildfile.
+// at gives an error its place in the Buildfile, with the caret under the source that it is about.
 func (st *stage) at(cmd instructions.Command, err error) error {
-	return st.s.file.At(cmd.Location(), "", err)
+	word := ""
+	var src *source.SourceError
+	if errors.As(err, &src) {
+		word = src.Source
+	}
+	return st.s.file.At(cmd.Location(), word, err)
 }

@@ -29,13 +29,15 @@ func (st *stage) change(ctx context.Context, c change) error {
 	if err != nil {
 		return err
 	}
-	if cached {
-		st.report(c, Event{State: StateCached, Seconds: step.Seconds})
-	} else {
-		step, err = st.s.flight.do(c.key, func() (cache.Step, error) { return st.make(ctx, c) })
+	if !cached {
+		cached = true // unless this stage is the one that runs it
+		step, err = st.s.flight.do(c.key, func() (cache.Step, error) { cached = false; return st.make(ctx, c) })
 		if err != nil {
 			return err
 		}
+	}
+	if cached {
+		st.report(c, Event{State: StateCached, Seconds: step.Seconds})
 	}
 	st.key, st.snapshot = c.key, step.Snapshot
 	st.created = &step.Created

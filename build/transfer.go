@@ -80,23 +80,35 @@ func (e *emitter) transfer(kind EventType, name string, fn func() error) error {
 
 // whole is target itself, or for an index that lacks some of its images, the manifest of the one that fits best.
 func (b *Builder) whole(ctx context.Context, target ocispec.Descriptor) (ocispec.Descriptor, error) {
-	if !images.IsIndexType(target.MediaType) {
-		return target, nil
+	complete, err := b.complete(ctx, target, maxNesting)
+	if err != nil || complete {
+		return target, err
 	}
-	entries, err := images.Children(ctx, b.store.Content(), target)
+	return b.localManifest(ctx, target)
+}
+
+// complete reports whether all manifests of desc are in the store.
+func (b *Builder) complete(ctx context.Context, desc ocispec.Descriptor, depth int) (bool, error) {
+	_, err := b.store.Content().Info(ctx, desc.Digest)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil || !images.IsIndexType(desc.MediaType) {
+		return err == nil, err
+	}
+	if depth == 0 {
+		return false, nestedTooDeep(desc)
+	}
+	entries, err := images.Children(ctx, b.store.Content(), desc)
 	if err != nil {
-		return target, fmt.Errorf("read index %s: %w", target.Digest, err)
+		return false, fmt.Errorf("read index %s: %w", desc.Digest, err)
 	}
 	for _, entry := range entries {
-		_, err := b.store.Content().Info(ctx, entry.Digest)
-		if errdefs.IsNotFound(err) {
-			return b.localManifest(ctx, target)
-		}
-		if err != nil {
-			return target, err
+		if ok, err := b.complete(ctx, entry, depth-1); err != nil || !ok {
+			return false, err
 		}
 	}
-	return target, nil
+	return true, nil
 }
 
 // Load puts the images of an archive into the store, unpacks them and then gives them their names: archives of docker
