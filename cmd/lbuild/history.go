@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	missing        = "<missing>" // docker's word for a layer that is no image of its own
+	missing        = "<missing>" // docker's word for an entry that is no image of its own
 	createdByWidth = 45
 )
 
@@ -23,7 +23,8 @@ func newHistoryCommand(a *app) *cobra.Command {
 		Short: "Show how an image was made, newest step first",
 		Long: `Show how an image was made, newest step first.
 
-SIZE is that of the layer as it is stored, so mostly compressed. With --format json each line is an object.`,
+SIZE is that of the layer as it is stored, so mostly compressed. With --format json each line is an object, which also has
+the layer's digests.`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
@@ -35,14 +36,14 @@ SIZE is that of the layer as it is stored, so mostly compressed. With --format j
 			})
 		},
 	}
-	f.register(cmd, "print the digests of the layers only")
+	f.register(cmd, "print image IDs only")
 	return cmd
 }
 
 func (f *listFlags) writeHistory(w io.Writer, entries []build.HistoryEntry, now time.Time) error {
 	switch {
 	case f.quiet:
-		return f.writeLayerIDs(w, entries)
+		return f.writeImageIDs(w, entries)
 	case f.format == formatJSON:
 		return writeJSONLines(w, entries)
 	}
@@ -51,26 +52,26 @@ func (f *listFlags) writeHistory(w io.Writer, entries []build.HistoryEntry, now 
 		createdBy.max = 0
 	}
 	t := table{columns: []column{
-		{title: "LAYER"}, {title: "CREATED"}, createdBy, {title: "SIZE", right: true}, {title: "COMMENT"},
+		{title: "IMAGE"}, {title: "CREATED"}, createdBy, {title: "SIZE", right: true}, {title: "COMMENT"},
 	}}
 	for _, e := range entries {
-		t.add(f.layerID(e), ago(e.Created, now), oneLine(e.CreatedBy), size(e.Size), oneLine(e.Comment))
+		t.add(f.imageID(e), ago(e.Created, now), oneLine(e.CreatedBy), size(e.Size), oneLine(e.Comment))
 	}
 	return t.write(w)
 }
 
-func (f *listFlags) writeLayerIDs(w io.Writer, entries []build.HistoryEntry) error {
+func (f *listFlags) writeImageIDs(w io.Writer, entries []build.HistoryEntry) error {
 	for _, e := range entries {
-		if _, err := fmt.Fprintln(w, f.layerID(e)); err != nil {
+		if _, err := fmt.Fprintln(w, f.imageID(e)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *listFlags) layerID(e build.HistoryEntry) string {
-	if e.Digest == "" {
+func (f *listFlags) imageID(e build.HistoryEntry) string {
+	if e.Image == "" {
 		return missing
 	}
-	return f.id(e.Digest)
+	return f.id(e.Image)
 }

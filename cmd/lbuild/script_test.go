@@ -5,11 +5,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -23,7 +25,8 @@ func TestScripts(t *testing.T) {
 	runScripts(t, "testdata/script", nil)
 }
 
-// TestBuildScripts runs the scripts that build images: as root, in real containers, on a static busybox.
+// TestBuildScripts runs the scripts that build images: as root, in real containers, on a static busybox, and with a real
+// registry.
 func TestBuildScripts(t *testing.T) {
 	busybox := needMachine(t)
 	runScripts(t, "testdata/build", func(env *testscript.Env) error {
@@ -40,6 +43,8 @@ func runScripts(t *testing.T, dir string, setup func(*testscript.Env) error) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   exits,
 			"busybox": copyBusybox,
+
+			"registry": startRegistry,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("LBUILD_ROOT", filepath.Join(env.WorkDir, "root"))
@@ -78,6 +83,32 @@ func copyBusybox(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), "busybox"), data, 0o755))
 }
 
+// startRegistry runs Debian's docker-registry on loopback until the script ends, and puts its host into $REGISTRY.
+func startRegistry(ts *testscript.TestScript, _ bool, _ []string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	host := listener.Addr().String()
+	ts.Check(listener.Close())
+	config := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n",
+		ts.MkAbs("registry"), host)
+	ts.Check(os.WriteFile(ts.MkAbs("registry.yml"), []byte(config), 0o600))
+	cmd := exec.Command("docker-registry", "serve", ts.MkAbs("registry.yml"))
+	ts.Check(cmd.Start())
+	ts.Defer(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for range 400 {
+		if conn, err := net.Dial("tcp", host); err == nil {
+			ts.Check(conn.Close())
+			ts.Setenv("REGISTRY", host)
+			return
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	ts.Fatalf("docker-registry does not answer within 10 s")
+}
+
 // pathWithRuntime adds the runc that make built, behind the lbuild of this test.
 func pathWithRuntime(path string) string {
 	bin, err := filepath.Abs("../../bin")
@@ -112,6 +143,9 @@ func machine() (busybox string, err error) {
 	}
 	if err := static(busybox); err != nil {
 		return "", err
+	}
+	if _, err := exec.LookPath("docker-registry"); err != nil {
+		return "", errors.New("docker-registry (Debian's package of that name)")
 	}
 	for _, name := range []string{"../../bin/runc", "runc", "crun"} {
 		if _, err := exec.LookPath(name); err == nil {

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/build"
+)
+
+func TestTheSummaryAlignsItsColumns(t *testing.T) {
+	var out bytes.Buffer
+	writeSummary(&out, &build.Result{
+		Names: []string{"docker.io/library/app:1", "example.com:5000/app:1"},
+		Layers: []build.Layer{
+			{Base: true, Cached: true, CreatedBy: "/bin/sh -c #(nop) ADD file:abc in / ", Size: 48_000_000},
+			{Line: 3, CreatedBy: "RUN apt-get update && apt-get install -y --no-install-recommends make", Size: 1_234_567, UncompressedSize: 98_765_432, Seconds: 75, PackSeconds: 1.26},
+			{Line: 12, CreatedBy: "COPY 漢字 /\x1b[2J", Size: 120, UncompressedSize: 2048, Cached: true},
+		},
+	})
+	golden(t, "summary.golden", out.Bytes())
+}
+
+func TestListsHaveDockersColumns(t *testing.T) {
+	one, two := digest.FromString("one"), digest.FromString("two")
+	images := []build.ImageInfo{
+		{Name: "docker.io/library/app:1", Digest: one, Config: two, Platform: "linux/amd64", Created: clock.Add(-49 * time.Hour), Size: 12_345},
+		{Name: "example.com/app@" + two.String(), Digest: two, Config: one, Created: time.Unix(0, 0), Size: 1},
+		{Digest: one, Config: one, Labels: map[string]string{"html": "<&>"}},
+	}
+	entries := []build.HistoryEntry{
+		{Image: two, Created: clock, CreatedBy: "CMD [\"sh\"]", EmptyLayer: true},
+		{Created: clock, CreatedBy: "RUN a\n\tb   c && a command that is longer than a line of the table may be", Size: 99, Digest: one, DiffID: two, Comment: "c"},
+	}
+	detail := []build.ImageDetail{{
+		Names: []string{"docker.io/library/app:1"}, Manifest: ocispec.Descriptor{Digest: one, MediaType: ocispec.MediaTypeImageManifest},
+		Config: ocispec.Descriptor{Digest: two},
+		Image: dockerspec.DockerOCIImage{Config: dockerspec.DockerOCIImageConfig{ImageConfig: ocispec.ImageConfig{
+			User: "1000", Cmd: []string{"sh", "-c", "a b"}, Labels: map[string]string{"b": "2", "a": "1\n\x1b[2J"},
+			ExposedPorts: map[string]struct{}{"80/tcp": {}, "443/tcp": {}},
+		}}},
+		Layers: []build.LayerDetail{{DiffID: one, Digest: two, Size: 7, ChainID: one, Directory: "/r/snapshots/1/fs"}},
+	}}
+	now := clock.Add(time.Minute)
+	for name, write := range map[string]func(*bytes.Buffer) error{
+		"images":          func(w *bytes.Buffer) error { return (&listFlags{}).writeImages(w, images, now) },
+		"images-no-trunc": func(w *bytes.Buffer) error { return (&listFlags{noTrunc: true}).writeImages(w, images, now) },
+		"images-quiet":    func(w *bytes.Buffer) error { return (&listFlags{quiet: true}).writeImages(w, images, now) },
+		"images-json":     func(w *bytes.Buffer) error { return (&listFlags{format: formatJSON}).writeImages(w, images, now) },
+		"history":         func(w *bytes.Buffer) error { return (&listFlags{}).writeHistory(w, entries, now) },
+		"history-no-trunc": func(w *bytes.Buffer) error {
+			return (&listFlags{noTrunc: true}).writeHistory(w, entries, now)
+		},
+		"history-quiet": func(w *bytes.Buffer) error { return (&listFlags{quiet: true}).writeHistory(w, entries, now) },
+		"history-json":  func(w *bytes.Buffer) error { return (&listFlags{format: formatJSON}).writeHistory(w, entries, now) },
+		"inspect":       func(w *bytes.Buffer) error { return writeDetails(w, detail, formatTable) },
+		"inspect-json":  func(w *bytes.Buffer) error { return writeDetails(w, detail, formatJSON) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := write(&out); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, "lists/"+name+".golden", out.Bytes())
+		})
+	}
+}
