@@ -47,11 +47,11 @@ func newIdentity(u *user.ExecUser) identity {
 	if id.home == "" {
 		id.home = "/"
 	}
-	id.user.UID, id.user.GID = uint32(u.Uid), uint32(u.Gid) //nolint:gosec // user.GetExecUser bounds both
+	id.user.UID, id.user.GID = uint32(u.Uid), uint32(u.Gid)
 	id.user.AdditionalGids = []uint32{id.user.GID}
 	for _, gid := range u.Sgids {
 		if gid != u.Gid {
-			id.user.AdditionalGids = append(id.user.AdditionalGids, uint32(gid)) //nolint:gosec // bounded likewise
+			id.user.AdditionalGids = append(id.user.AdditionalGids, uint32(gid))
 		}
 	}
 	return id
