@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/lbuild/lbuild/build/internal/cache"
 	"github.com/lbuild/lbuild/build/internal/source"
@@ -39,11 +41,12 @@ func (st *stage) transfer(ctx context.Context, t transfer) error {
 	if err := source.CheckMode(t.chmod); err != nil {
 		return err
 	}
-	sel, err := st.selectFiles(ctx, t)
+	from, err := st.origin(ctx, t.copy)
 	if err != nil {
 		return err
 	}
-	content, err := sel.Digest(ctx)
+	selection := sync.OnceValues(func() (*source.Selection, error) { return st.selectFiles(ctx, t, from) })
+	content, err := st.content(ctx, t, from, selection)
 	if err != nil {
 		return err
 	}
@@ -54,21 +57,50 @@ func (st *stage) transfer(ctx context.Context, t transfer) error {
 		createdBy: t.createdBy(),
 		key:       cache.NewKey(t.verb, string(st.key), string(content), dest, t.chown, t.chmod),
 		apply: func(ctx context.Context, root string) error {
-			opts := source.CopyOptions{Mode: t.chmod, Unpack: t.unpack}
-			if t.chown != "" {
-				owner, err := source.LookupOwner(root, t.chown)
-				if err != nil {
-					return err
-				}
-				opts.Owner = &owner
+			sel, err := selection()
+			if err != nil {
+				return err
 			}
-			return source.Copy(ctx, root, sel, dest, opts)
+			return t.put(ctx, root, sel, dest)
 		},
 	})
 }
 
+// put copies the selection into the mounted tree at root.
+func (t transfer) put(ctx context.Context, root string, sel *source.Selection, dest string) error {
+	opts := source.CopyOptions{Mode: t.chmod, Unpack: t.unpack}
+	if t.chown != "" {
+		owner, err := source.LookupOwner(root, t.chown)
+		if err != nil {
+			return err
+		}
+		opts.Owner = &owner
+	}
+	return source.Copy(ctx, root, sel, dest, opts)
+}
+
+// content is the digest of what is copied. A snapshot never changes, so for its files it is remembered, and a step
+// that is known needs no look at them.
+func (st *stage) content(ctx context.Context, t transfer, from origin, selection func() (*source.Selection, error)) (digest.Digest, error) {
+	what := cache.NewKey(append(t.documents(), t.paths.SourcePaths...)...)
+	if from.snapshot != "" {
+		if d, ok, err := st.s.cache.Content(ctx, from.snapshot, what); err != nil || ok {
+			return d, err
+		}
+	}
+	sel, err := selection()
+	if err != nil {
+		return "", err
+	}
+	d, err := sel.Digest(ctx)
+	if err != nil || from.snapshot == "" {
+		return d, err
+	}
+	return d, st.s.cache.PutContent(ctx, from.snapshot, what, d)
+}
+
 // selectFiles finds what a COPY or ADD names: paths in the context, a stage or an image, and here-documents.
-func (st *stage) selectFiles(ctx context.Context, t transfer) (*source.Selection, error) {
+func (st *stage) selectFiles(ctx context.Context, t transfer, from origin) (*source.Selection, error) {
 	var files []source.File
 	for _, f := range t.paths.SourceContents {
 		files = append(files, source.File{Name: f.Path, Data: []byte(f.Data)})
@@ -77,7 +109,7 @@ func (st *stage) selectFiles(ctx context.Context, t transfer) (*source.Selection
 	if len(t.paths.SourcePaths) == 0 {
 		return inline, nil
 	}
-	tree, err := st.sourceTree(ctx, t.copy)
+	tree, err := from.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +119,15 @@ func (st *stage) selectFiles(ctx context.Context, t transfer) (*source.Selection
 	}
 	sel.Append(inline)
 	return sel, nil
+}
+
+// documents are the here-documents with their names.
+func (t transfer) documents() []string {
+	var list []string
+	for _, f := range t.paths.SourceContents {
+		list = append(list, "<<"+f.Path, f.Data)
+	}
+	return list
 }
 
 // createdBy is the line of the history, as docker writes it.

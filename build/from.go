@@ -87,32 +87,39 @@ func (st *stage) fromTree(ctx context.Context, dir string) error {
 	})
 }
 
-// sourceTree is what a COPY reads: the context, or what --from names.
-func (st *stage) sourceTree(ctx context.Context, cmd *instructions.CopyCommand) (*source.Tree, error) {
+// origin is what a COPY or ADD reads.
+type origin struct {
+	snapshot string // "": a directory of the user's, or an empty tree
+	open     func(context.Context) (*source.Tree, error)
+}
+
+// origin finds what a COPY reads: the context, or what --from names. ADD has no cmd and reads the context.
+func (st *stage) origin(ctx context.Context, cmd *instructions.CopyCommand) (origin, error) {
 	s := st.s
 	if cmd == nil || cmd.From == "" {
-		return s.contextTree()
+		return origin{open: func(context.Context) (*source.Tree, error) { return s.contextTree() }}, nil
 	}
 	from := st.Sources[cmd]
 	switch {
 	case from.Kind == plan.Scratch:
-		return s.snapshotTree(ctx, "")
+		return s.snapshotOrigin(""), nil
 	case from.Kind == plan.OnStage:
-		return s.snapshotTree(ctx, s.stages[from.Stage].snapshot)
+		return s.snapshotOrigin(s.stages[from.Stage].snapshot), nil
 	}
 	ref, ok := s.imageRef(from)
 	if !ok {
-		return s.tree(s.req.Contexts[from.Name], "")
+		return origin{open: func(context.Context) (*source.Tree, error) { return s.tree(s.req.Contexts[from.Name], "") }}, nil
 	}
 	img, err := s.image(ctx, ref, s.platform)
 	if err != nil {
-		return nil, err
+		return origin{}, err
 	}
 	name, err := s.unpacked(ctx, img)
-	if err != nil {
-		return nil, err
-	}
-	return s.snapshotTree(ctx, name)
+	return s.snapshotOrigin(name), err
+}
+
+func (s *session) snapshotOrigin(name string) origin {
+	return origin{snapshot: name, open: func(ctx context.Context) (*source.Tree, error) { return s.snapshotTree(ctx, name) }}
 }
 
 // snapshotTree mounts a snapshot read-only until the build ends.

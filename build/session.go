@@ -209,18 +209,41 @@ func (s *session) contextTree() (*source.Tree, error) {
 	return s.tree(s.dir, s.ignore)
 }
 
-// tree opens a directory that the user named, once. Everything in it counts as owned by root.
+// tree opens a directory that the user named, once. Everything in it counts as owned by root. Digests of its files
+// are kept in the store, so that the next build reads only what changed.
 func (s *session) tree(dir, buildfile string) (*source.Tree, error) {
 	return s.trees.do(dir, func() (*source.Tree, error) {
 		patterns, err := source.ReadIgnore(dir, buildfile)
 		if err != nil {
 			return nil, err
 		}
-		t, err := source.Open(dir, source.Options{Ignore: patterns, RootOwned: true})
+		digests, err := s.digests(dir)
+		if err != nil {
+			return nil, err
+		}
+		t, err := source.Open(dir, source.Options{Ignore: patterns, RootOwned: true, Digests: digests})
 		if err != nil {
 			return nil, err
 		}
 		s.onClose(t.Close)
 		return t, nil
 	})
+}
+
+// digests loads what is remembered of the files of a directory, and saves it when the build ends.
+func (s *session) digests(dir string) (*source.DigestCache, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(s.store.Root(), "digests", string(cache.NewKey(abs)))
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return nil, err
+	}
+	digests, err := source.LoadDigests(file)
+	if err != nil {
+		return nil, err
+	}
+	s.onClose(func() error { return digests.Save(file) })
+	return digests, nil
 }

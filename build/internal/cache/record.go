@@ -16,10 +16,9 @@ import (
 
 // Step is what a step made.
 type Step struct {
-	Snapshot string        `json:"-"`
-	Created  time.Time     `json:"-"`
-	Seconds  float64       `json:"seconds"` // that the step took
-	Content  digest.Digest `json:"content,omitempty"`
+	Snapshot string    `json:"-"`
+	Created  time.Time `json:"-"`
+	Seconds  float64   `json:"seconds"` // that the step took
 }
 
 // Layer is a packed snapshot.
@@ -80,6 +79,19 @@ func (c *Cache) PutLayer(ctx context.Context, name, variant string, l Layer) err
 	}
 	return c.put(ctx, r, l)
 }
+
+// Content finds the digest of the files of a snapshot that what selects.
+func (c *Cache) Content(ctx context.Context, name string, what Key) (d digest.Digest, ok bool, _ error) {
+	_, ok, err := c.get(ctx, contentKey(name, what), &d)
+	return d, ok, err
+}
+
+// PutContent records the digest of files of a frozen snapshot.
+func (c *Cache) PutContent(ctx context.Context, name string, what Key, d digest.Digest) error {
+	return c.put(ctx, snapshot.Record{Key: contentKey(name, what), Snapshot: name, Created: time.Now()}, d)
+}
+
+func contentKey(name string, what Key) string { return "content/" + name + "/" + string(what) }
 
 func layerKey(name, variant string) string { return "layer/" + name + "/" + variant }
 
