@@ -33,6 +33,7 @@ type baseImage struct {
 	config   dockerspec.DockerOCIImage
 	layers   []ocispec.Descriptor
 	fetcher  remotes.Fetcher // of layers that the store lacks; nil: it has all
+	pulled   reference.Named // set where the answer of a registry is new to the image store
 }
 
 // resolve finds the images that stages start from, side by side, and puts their triggers into the plan. Triggers may
@@ -151,7 +152,7 @@ func (s *session) fromStore(ctx context.Context, named reference.Named, platform
 	return &baseImage{name: name, target: record.Target, manifest: manifest, fetcher: s.lazyFetcher(named)}, nil
 }
 
-// fromRegistry asks the registry of the name, and remembers the answer under it.
+// fromRegistry asks the registry of the name.
 func (s *session) fromRegistry(ctx context.Context, named reference.Named, platform platforms.MatchComparer) (*baseImage, error) {
 	named = reference.TagNameOnly(named)
 	s.events.emit(Event{Type: EventPull, Name: named.String(), State: StateStarted})
@@ -163,11 +164,10 @@ func (s *session) fromRegistry(ctx context.Context, named reference.Named, platf
 	if err != nil {
 		return nil, err
 	}
-	if err := s.putImage(ctx, named.String(), pulled.Target); err != nil {
-		return nil, err
-	}
-	s.events.emit(Event{Type: EventPull, Name: named.String(), Digest: string(pulled.Target.Digest), State: StateDone})
-	return &baseImage{name: named.String(), target: pulled.Target, manifest: pulled.Manifest, fetcher: fetcher}, nil
+	return &baseImage{
+		name: named.String(), target: pulled.Target, manifest: pulled.Manifest, pulled: named,
+		fetcher: reportingFetcher(fetcher, named.String(), s.events.emit),
+	}, nil
 }
 
 // fromLayout takes an image of an OCI layout: DIR, DIR:TAG or DIR@DIGEST.
@@ -271,9 +271,18 @@ func (s *session) lazyFetcher(named reference.Named) remotes.Fetcher {
 	})
 }
 
-// unpacked gives the snapshot of an image's tree, once for each image.
+// unpacked gives the snapshot of an image's tree, once for each image. An image that was pulled has its name in the
+// image store from then on: no sooner, so that a name never stands for half an image.
 func (s *session) unpacked(ctx context.Context, img *baseImage) (string, error) {
 	return s.trunks.do(img.manifest.Digest, func() (string, error) {
-		return s.store.Unpack(ctx, img.manifest, nil, img.fetcher)
+		name, err := s.store.Unpack(ctx, img.manifest, nil, img.fetcher)
+		if err != nil || img.pulled == nil {
+			return name, err
+		}
+		if err := remote.MarkSource(ctx, s.store.Content(), img.pulled, img.layers...); err != nil {
+			return "", err
+		}
+		s.events.emit(Event{Type: EventPull, Name: img.name, Digest: string(img.target.Digest), State: StateDone})
+		return name, s.putImage(ctx, img.name, img.target)
 	})
 }

@@ -57,7 +57,7 @@ func missing(t *testing.T, what string) {
 }
 
 // putBlob stores a value as JSON.
-func putBlob(t *testing.T, ctx context.Context, b *Builder, mediaType string, value any) ocispec.Descriptor {
+func putBlob(ctx context.Context, t *testing.T, b *Builder, mediaType string, value any) ocispec.Descriptor {
 	t.Helper()
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -71,18 +71,18 @@ func putBlob(t *testing.T, ctx context.Context, b *Builder, mediaType string, va
 }
 
 // putManifest stores an image without layers; its author makes it different from others.
-func putManifest(t *testing.T, ctx context.Context, b *Builder, author, arch string) (manifest, config ocispec.Descriptor) {
+func putManifest(ctx context.Context, t *testing.T, b *Builder, author, arch string) (manifest, config ocispec.Descriptor) {
 	t.Helper()
 	platform := ocispec.Platform{OS: "linux", Architecture: arch}
-	config = putBlob(t, ctx, b, ocispec.MediaTypeImageConfig, ocispec.Image{Author: author, Platform: platform})
-	manifest = putBlob(t, ctx, b, ocispec.MediaTypeImageManifest, ocispec.Manifest{
+	config = putBlob(ctx, t, b, ocispec.MediaTypeImageConfig, ocispec.Image{Author: author, Platform: platform})
+	manifest = putBlob(ctx, t, b, ocispec.MediaTypeImageManifest, ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: config,
 	})
 	manifest.Platform = &platform
 	return manifest, config
 }
 
-func name(t *testing.T, ctx context.Context, b *Builder, full string, target ocispec.Descriptor) {
+func name(ctx context.Context, t *testing.T, b *Builder, full string, target ocispec.Descriptor) {
 	t.Helper()
 	if err := b.putImage(ctx, full, target); err != nil {
 		t.Fatal(err)
@@ -91,13 +91,13 @@ func name(t *testing.T, ctx context.Context, b *Builder, full string, target oci
 
 func TestAnImageIsFoundByNameTagAndDigest(t *testing.T) {
 	b, ctx := newTestBuilder(t)
-	one, oneConfig := putManifest(t, ctx, b, "one", "amd64")
-	two, _ := putManifest(t, ctx, b, "two", "amd64")
-	name(t, ctx, b, "docker.io/library/app:latest", one)
-	name(t, ctx, b, "docker.io/library/app:1", one)
-	name(t, ctx, b, "example.com:5000/team/app:2", two)
-	name(t, ctx, b, untagged(two.Digest), two)
-	name(t, ctx, b, "docker.io/library/cafe:latest", two) // a name that looks like a digest
+	one, oneConfig := putManifest(ctx, t, b, "one", "amd64")
+	two, _ := putManifest(ctx, t, b, "two", "amd64")
+	name(ctx, t, b, "docker.io/library/app:latest", one)
+	name(ctx, t, b, "docker.io/library/app:1", one)
+	name(ctx, t, b, "example.com:5000/team/app:2", two)
+	name(ctx, t, b, untagged(two.Digest), two)
+	name(ctx, t, b, "docker.io/library/cafe:latest", two) // a name that looks like a digest
 
 	both := []string{"docker.io/library/app:1", "docker.io/library/app:latest"}
 	twos := []string{"docker.io/library/cafe:latest", "example.com:5000/team/app:2", untagged(two.Digest)}
@@ -150,7 +150,7 @@ func TestAPrefixOfTwoImagesIsAmbiguous(t *testing.T) {
 	b, ctx := newTestBuilder(t)
 	for _, full := range []string{"docker.io/library/a:1", "docker.io/library/b:1"} {
 		d := digest.NewDigestFromEncoded(digest.SHA256, "abcd"+digest.FromString(full).Encoded()[4:])
-		name(t, ctx, b, full, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d, Size: 1})
+		name(ctx, t, b, full, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d, Size: 1})
 	}
 	records, err := b.find(ctx, "abcd")
 	if err == nil || errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "more than one image") {
@@ -160,8 +160,8 @@ func TestAPrefixOfTwoImagesIsAmbiguous(t *testing.T) {
 
 func TestOfAnIndexTheManifestThatIsHereCounts(t *testing.T) {
 	b, ctx := newTestBuilder(t)
-	arm, armConfig := putManifest(t, ctx, b, "arm", "arm64")
-	riscv, _ := putManifest(t, ctx, b, "riscv", "riscv64")
+	arm, armConfig := putManifest(ctx, t, b, "arm", "arm64")
+	riscv, _ := putManifest(ctx, t, b, "riscv", "riscv64")
 	absent := ocispec.Descriptor{
 		MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("absent"), Size: 6,
 		Platform: &ocispec.Platform{OS: "linux", Architecture: "amd64"},
@@ -169,12 +169,12 @@ func TestOfAnIndexTheManifestThatIsHereCounts(t *testing.T) {
 	attestation := riscv
 	attestation.Platform = &ocispec.Platform{OS: "unknown", Architecture: "unknown"}
 	index := func(list ...ocispec.Descriptor) ocispec.Descriptor {
-		return putBlob(t, ctx, b, ocispec.MediaTypeImageIndex, ocispec.Index{
+		return putBlob(ctx, t, b, ocispec.MediaTypeImageIndex, ocispec.Index{
 			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: list,
 		})
 	}
 	partial := index(attestation, absent, arm)
-	name(t, ctx, b, "docker.io/library/app:1", partial)
+	name(ctx, t, b, "docker.io/library/app:1", partial)
 	list, err := b.Images(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -214,10 +214,10 @@ func TestOfAnIndexTheManifestThatIsHereCounts(t *testing.T) {
 
 func TestTagAndRemoveKeepTheOtherNames(t *testing.T) {
 	b, ctx := newTestBuilder(t)
-	one, _ := putManifest(t, ctx, b, "one", "amd64")
-	two, _ := putManifest(t, ctx, b, "two", "amd64")
-	name(t, ctx, b, "docker.io/library/app:1", one)
-	name(t, ctx, b, "docker.io/library/app:2", two)
+	one, _ := putManifest(ctx, t, b, "one", "amd64")
+	two, _ := putManifest(ctx, t, b, "two", "amd64")
+	name(ctx, t, b, "docker.io/library/app:1", one)
+	name(ctx, t, b, "docker.io/library/app:2", two)
 	for _, target := range []string{"app", "example.com/x:3", "app:2"} { // app:2 moves
 		if err := b.Tag(ctx, "app:1", target); err != nil {
 			t.Fatal(err)
@@ -235,7 +235,7 @@ func TestTagAndRemoveKeepTheOtherNames(t *testing.T) {
 		"docker.io/library/app:1": one.Digest, "docker.io/library/app:2": one.Digest,
 		"docker.io/library/app:latest": one.Digest, "example.com/x:3": one.Digest,
 	}
-	if diff := cmp.Diff(want, targets(t, ctx, b)); diff != "" {
+	if diff := cmp.Diff(want, targets(ctx, t, b)); diff != "" {
 		t.Errorf("tagged: -want +got:\n%s", diff)
 	}
 
@@ -250,12 +250,12 @@ func TestTagAndRemoveKeepTheOtherNames(t *testing.T) {
 	if err != nil || len(removed) != 2 {
 		t.Errorf("by digest: got %v and %v, want two names", removed, err)
 	}
-	if diff := cmp.Diff(map[string]digest.Digest{}, targets(t, ctx, b)); diff != "" {
+	if diff := cmp.Diff(map[string]digest.Digest{}, targets(ctx, t, b)); diff != "" {
 		t.Errorf("at the end: -want +got:\n%s", diff)
 	}
 }
 
-func targets(t *testing.T, ctx context.Context, b *Builder) map[string]digest.Digest {
+func targets(ctx context.Context, t *testing.T, b *Builder) map[string]digest.Digest {
 	t.Helper()
 	records, err := b.store.Images().List(ctx)
 	if err != nil {
@@ -272,10 +272,10 @@ func targets(t *testing.T, ctx context.Context, b *Builder) map[string]digest.Di
 
 func TestADamagedImageIsStillListed(t *testing.T) {
 	b, ctx := newTestBuilder(t)
-	good, _ := putManifest(t, ctx, b, "good", "amd64")
-	broken := putBlob(t, ctx, b, ocispec.MediaTypeImageManifest, "not a manifest")
-	name(t, ctx, b, "docker.io/library/good:1", good)
-	name(t, ctx, b, "docker.io/library/broken:1", broken)
+	good, _ := putManifest(ctx, t, b, "good", "amd64")
+	broken := putBlob(ctx, t, b, ocispec.MediaTypeImageManifest, "not a manifest")
+	name(ctx, t, b, "docker.io/library/good:1", good)
+	name(ctx, t, b, "docker.io/library/broken:1", broken)
 	list, err := b.Images(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -2,9 +2,13 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
+	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lbuild/lbuild/build/internal/cache"
 	"github.com/lbuild/lbuild/build/internal/plan"
@@ -57,10 +61,27 @@ func (st *stage) fromImage(ctx context.Context, img *baseImage) error {
 	st.image = cloneImage(img.config)
 	st.image.Config.OnBuild = nil // the plan has put them into this stage
 	st.created = img.config.Created
-	if st.image.RootFS.Type == "" {
-		st.image.RootFS.Type = "layers"
+	st.image.RootFS.Type = "layers"
+	completeHistory(&st.image)
+	if have := st.image.Platform; !platforms.Only(st.Platform).Match(have) {
+		st.s.warn(st.Location[0].Start.Line, fmt.Sprintf("%s is an image for %s, not for %s", st.Base.Name, platforms.Format(have), platforms.Format(st.Platform)))
 	}
 	return nil
+}
+
+// completeHistory makes the history speak of as many layers as the image has: consumers pair them up one by one, and
+// some tools write images with less history than layers.
+func completeHistory(img *dockerspec.DockerOCIImage) {
+	n := 0
+	for i := range img.History {
+		if !img.History[i].EmptyLayer {
+			n++
+			img.History[i].EmptyLayer = n > len(img.RootFS.DiffIDs)
+		}
+	}
+	for ; n < len(img.RootFS.DiffIDs); n++ {
+		img.History = append(img.History, ocispec.History{Comment: "layer of the base, which has no history of it"})
+	}
 }
 
 // fromTree starts a stage from the files of a directory, as a first step that copies them.
