@@ -82,7 +82,7 @@ func TestPrepareMovesAnOrphanOutOfTheWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := mustStep(t, ctx, s, "", write("b"))
-	if got := names2(t, ctx, s, next); got != "b" {
+	if got := namesIn(t, ctx, s, next); got != "b" {
 		t.Errorf("holds %s", got)
 	}
 	if err := s.Collect(ctx); err != nil {

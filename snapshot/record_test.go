@@ -114,7 +114,7 @@ func TestLiveLeaseKeepsWhatLosesItsName(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			root := newRoot(t)
 			s, other := openStore(t, Options{Root: root}), openStore(t, Options{Root: root})
-			snapshot, blob := named2(t, s)
+			snapshot, blob := nameTwoThings(t, s)
 			live, ctx := newLease(t, s)
 
 			drop(t, other)
@@ -140,8 +140,8 @@ func TestLiveLeaseKeepsWhatLosesItsName(t *testing.T) {
 	}
 }
 
-// named2 makes a snapshot that a record names and a blob that an image names, under a lease that has ended.
-func named2(t *testing.T, s *Store) (string, digest.Digest) {
+// nameTwoThings makes a snapshot that a record names and a blob that an image names, under a lease that has ended.
+func nameTwoThings(t *testing.T, s *Store) (string, digest.Digest) {
 	t.Helper()
 	l, ctx := newLease(t, s)
 	snapshot := mustStep(t, ctx, s, "", write("a"))
@@ -163,7 +163,7 @@ func named2(t *testing.T, s *Store) (string, digest.Digest) {
 
 func TestPruneCountsWhatItRemoves(t *testing.T) {
 	s := openStore(t, Options{})
-	named2(t, s)
+	nameTwoThings(t, s)
 	report, err := s.Prune(t.Context(), PruneOptions{All: true})
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestPruneCountsWhatItRemoves(t *testing.T) {
 
 func TestPruneKeepsImagesUnlessAll(t *testing.T) {
 	s := openStore(t, Options{})
-	snapshot, blob := named2(t, s)
+	snapshot, blob := nameTwoThings(t, s)
 	if _, err := s.Prune(t.Context(), PruneOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -105,15 +105,15 @@ func TestUnpackHidesWhatMarkersSay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, names2(t, ctx, s, snapshot)); diff != "" {
+			if diff := cmp.Diff(test.want, namesIn(t, ctx, s, snapshot)); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-// names2 lists the names in a snapshot in one line.
-func names2(t testing.TB, ctx context.Context, s *Store, snapshot string) string {
+// namesIn lists the names in a snapshot in one line.
+func namesIn(t testing.TB, ctx context.Context, s *Store, snapshot string) string {
 	t.Helper()
 	var names []string
 	for line := range strings.Lines(view(t, ctx, s, snapshot)) {
@@ -179,7 +179,7 @@ func TestUnpackChoosesFromAnIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := names2(t, ctx, s, name); got != "amd64" {
+	if got := namesIn(t, ctx, s, name); got != "amd64" {
 		t.Errorf("unpacked %s", got)
 	}
 	_, err = s.Unpack(ctx, target, platforms.Only(platforms.MustParse("linux/s390x")), r)
@@ -368,7 +368,7 @@ func TestUnpackStaysInsideItsDirectory(t *testing.T) {
 					t.Errorf("got error %v, want %q", err, test.want)
 				}
 			case test.want != "inside":
-				if diff := cmp.Diff(test.want, names2(t, ctx, s, snapshot)); diff != "" {
+				if diff := cmp.Diff(test.want, namesIn(t, ctx, s, snapshot)); diff != "" {
 					t.Error(diff)
 				}
 			}
