@@ -29,6 +29,9 @@ func (a *app) buildRequest(f *buildFlags, context string) (build.Request, error)
 	if f.file == standardStream && context == standardStream {
 		return build.Request{}, errors.New("stdin can be the Buildfile or the CONTEXT, not both")
 	}
+	if context == standardStream && isTerminal(a.stdin) {
+		return build.Request{}, errors.New("CONTEXT - reads a tar archive from stdin, which is a terminal")
+	}
 	req := build.Request{
 		Buildfile: f.file, Target: f.target, Pull: f.pull,
 		NoCache: f.noCache, NoCacheStages: f.noCacheStages, Network: f.network,
