@@ -3,7 +3,6 @@ package run
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -117,8 +116,3 @@ func (r Runtime) advice(reason string) string {
 	}
 	return ""
 }
-
-var _ error = (*ExitError)(nil)
-
-// errLeft is wrapped where processes outlive every attempt to kill them.
-var errLeft = errors.New("processes are left")

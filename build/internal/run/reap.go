@@ -72,7 +72,7 @@ func endCgroup(ctx context.Context, dir string) error {
 		case <-time.After(killPause):
 		}
 	}
-	return fmt.Errorf("%w in %s", errLeft, dir)
+	return fmt.Errorf("processes in %s outlive SIGKILL", dir)
 }
 
 func killMembers(dir string) {
