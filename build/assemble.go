@@ -9,16 +9,16 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lbuild/lbuild/diff/compress"
+	"github.com/lbuild/lbuild/snapshot"
 )
 
-const (
-	labelUncompressed = "containerd.io/uncompressed"
-	labelContentRef   = "containerd.io/gc.ref.content."
-)
+// labelUncompressed is where containerd keeps the diff-id of a layer's blob.
+const labelUncompressed = "containerd.io/uncompressed"
 
 // image is a built image in one compression. Its blobs are in the store.
 type image struct {
@@ -112,12 +112,12 @@ func (s *session) writeImage(ctx context.Context, target *stage, config dockersp
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
 		Config: configDesc, Annotations: target.base.annotations(),
 	}
-	refs := map[string]string{labelContentRef + "config": string(configDesc.Digest)}
-	for i, l := range layers {
+	refs := []digest.Digest{configDesc.Digest}
+	for _, l := range layers {
 		manifest.Layers = append(manifest.Layers, ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size})
-		refs[fmt.Sprint(labelContentRef, "l.", i)] = string(l.Digest)
+		refs = append(refs, l.Digest)
 	}
-	desc, err := s.writeJSON(ctx, ocispec.MediaTypeImageManifest, manifest, refs)
+	desc, err := s.writeJSON(ctx, ocispec.MediaTypeImageManifest, manifest, snapshot.Refs("", refs...))
 	if err != nil {
 		return image{}, err
 	}

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 
@@ -57,7 +56,7 @@ func (b *Builder) Build(ctx context.Context, req Request) (_ *Result, err error)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = s.end(ctx, err) }()
 
 	if err := s.parse(); err != nil {
 		return nil, err

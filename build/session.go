@@ -81,6 +81,14 @@ func (s *session) onClose(fn func() error) {
 	s.closers = append(s.closers, fn)
 }
 
+// end closes the session. What a failed build wrote and nothing names is removed at once.
+func (s *session) end(ctx context.Context, err error) error {
+	if closed := s.close(); closed != nil || err != nil {
+		return errors.Join(err, closed, s.store.Collect(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
 // close gives back what the session holds, last taken first.
 func (s *session) close() error {
 	var errs []error
