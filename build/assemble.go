@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -55,6 +56,10 @@ func (s *session) assembleOne(ctx context.Context, target *stage, c compress.Com
 		if entry.EmptyLayer = packed.Entries == 0; entry.EmptyLayer {
 			continue
 		}
+		below := diffIDs(layers)
+		if err := s.cache.PutChain(ctx, identity.ChainID(append(below, packed.DiffID)), made.Snapshot); err != nil {
+			return image{}, err
+		}
 		layers = append(layers, Layer{
 			Line: made.line, CreatedBy: entry.CreatedBy, DiffID: packed.DiffID, Digest: packed.Digest, MediaType: packed.MediaType,
 			Size: packed.Size, UncompressedSize: packed.UncompressedSize, Cached: made.cached, Seconds: made.Seconds, PackSeconds: packed.Seconds,
@@ -72,12 +77,17 @@ func (s *session) assembleOne(ctx context.Context, target *stage, c compress.Com
 	return s.writeImage(ctx, target, config, layers)
 }
 
+func diffIDs(layers []Layer) []digest.Digest {
+	var list []digest.Digest
+	for _, l := range layers {
+		list = append(list, l.DiffID)
+	}
+	return list
+}
+
 // finish fills in what the config says of the whole image.
 func (s *session) finish(config *dockerspec.DockerOCIImage, layers []Layer) {
-	config.RootFS.DiffIDs = nil
-	for _, l := range layers {
-		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.DiffID)
-	}
+	config.RootFS.DiffIDs = diffIDs(layers)
 	for k, v := range s.req.Labels {
 		if config.Config.Labels == nil {
 			config.Config.Labels = map[string]string{}

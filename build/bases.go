@@ -282,7 +282,7 @@ func (s *session) unpacked(ctx context.Context, img *baseImage) (string, error) 
 		if err := remote.MarkSource(ctx, s.store.Content(), img.pulled, img.layers...); err != nil {
 			return "", err
 		}
-		s.events.emit(Event{Type: EventPull, Name: img.name, Digest: string(img.target.Digest), State: StateDone})
+		s.events.emit(Event{Type: EventPull, Name: img.name, State: StateDone})
 		return name, s.putImage(ctx, img.name, img.target)
 	})
 }

@@ -132,13 +132,13 @@ func (b *Builder) layerDetails(ctx context.Context, img *storedImage) ([]LayerDe
 	var parent digest.Digest
 	for i, layer := range img.layers {
 		chain := identity.ChainID(img.image.RootFS.DiffIDs[:i+1])
-		dirs, err := b.store.Dirs(ctx, chain.String())
-		if err != nil && !errdefs.IsNotFound(err) {
+		dir, err := b.layerDirectory(ctx, chain)
+		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", layer.Digest, err)
 		}
 		detail := LayerDetail{
 			DiffID: img.image.RootFS.DiffIDs[i], Digest: layer.Digest, MediaType: layer.MediaType, Size: layer.Size,
-			ChainID: chain, Parent: parent, Directory: dirs.Upper,
+			ChainID: chain, Parent: parent, Directory: dir,
 		}
 		if i < len(made) {
 			detail.CreatedBy = made[i].CreatedBy
@@ -147,4 +147,21 @@ func (b *Builder) layerDetails(ctx context.Context, img *storedImage) ([]LayerDe
 		parent = chain
 	}
 	return list, nil
+}
+
+// layerDirectory is where the files of the top layer of a stack lie: a snapshot that was unpacked has the stack's
+// chain-id as its name, one that a build made is found in the cache. "" when it is neither.
+func (b *Builder) layerDirectory(ctx context.Context, chain digest.Digest) (string, error) {
+	name, ok, err := b.cache.Chain(ctx, chain)
+	if err != nil {
+		return "", err
+	}
+	if !ok {
+		name = chain.String()
+	}
+	dirs, err := b.store.Dirs(ctx, name)
+	if errdefs.IsNotFound(err) {
+		err = nil
+	}
+	return dirs.Upper, err
 }

@@ -147,7 +147,8 @@ func (s *session) exportRegistry(ctx context.Context, out Output, _ *stage, img 
 		return err
 	}
 	for _, name := range names {
-		if err := s.push(ctx, name, img.manifest, s.events.emit); err != nil {
+		err := s.events.transfer(EventPush, name, func() error { return s.push(ctx, name, img.manifest, s.events.emit) })
+		if err != nil {
 			return err
 		}
 	}

@@ -29,6 +29,7 @@ func (s *session) pack(ctx context.Context, made madeStep, c compress.Compressio
 	return s.packs.do(made.Snapshot+" "+variant, func() (cache.Layer, error) {
 		l, ok, err := s.cache.Layer(ctx, made.Snapshot, variant)
 		if err != nil || ok {
+			l.Seconds = 0 // this build did not pack it
 			return l, err
 		}
 		if l, err = s.packNow(ctx, made, c); err != nil {

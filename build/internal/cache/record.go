@@ -91,6 +91,22 @@ func (c *Cache) PutContent(ctx context.Context, name string, what Key, d digest.
 	return c.put(ctx, snapshot.Record{Key: contentKey(name, what), Snapshot: name, Created: time.Now()}, d)
 }
 
+// Chain finds the snapshot of a stack of layers that a build made, by the stack's chain-id.
+func (c *Cache) Chain(ctx context.Context, id digest.Digest) (name string, ok bool, _ error) {
+	_, ok, err := c.get(ctx, chainKey(id), &name)
+	return name, ok, err
+}
+
+// PutChain records the snapshot of a stack of layers, unless one is known.
+func (c *Cache) PutChain(ctx context.Context, id digest.Digest, name string) error {
+	if _, ok, err := c.Chain(ctx, id); ok || err != nil {
+		return err
+	}
+	return c.put(ctx, snapshot.Record{Key: chainKey(id), Snapshot: name, Created: time.Now()}, name)
+}
+
+func chainKey(id digest.Digest) string { return "chain/" + string(id) }
+
 func contentKey(name string, what Key) string { return "content/" + name + "/" + string(what) }
 
 func layerKey(name, variant string) string { return "layer/" + name + "/" + variant }

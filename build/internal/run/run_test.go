@@ -42,8 +42,10 @@ func TestCommandSeesItsSettings(t *testing.T) {
 		{"first process of its namespace", "echo $$", nil, "1\n"},
 		{"only loopback without network", "ip -o link | wc -l; ip -o link | grep -c LOOPBACK", func(c *run.Command) { c.Network = run.NoNetwork }, "1\n1\n"},
 		{"no name servers without network", "wc -c < /etc/resolv.conf", func(c *run.Command) { c.Network = run.NoNetwork }, "0\n"},
-		{"hosts", "cat /etc/hosts", func(c *run.Command) { c.Hosts = []run.Host{{"db", "10.0.0.7"}, {"six", "fe80::1"}} },
-			"127.0.0.1\tlocalhost lbuild\n::1\tlocalhost ip6-localhost ip6-loopback\n10.0.0.7\tdb\nfe80::1\tsix\n"},
+		{
+			"hosts", "cat /etc/hosts", func(c *run.Command) { c.Hosts = []run.Host{{"db", "10.0.0.7"}, {"six", "fe80::1"}} },
+			"127.0.0.1\tlocalhost lbuild\n::1\tlocalhost ip6-localhost ip6-loopback\n10.0.0.7\tdb\nfe80::1\tsix\n",
+		},
 		{"hosts is read-only", "(echo x >> /etc/hosts) 2>/dev/null || echo refused", nil, "refused\n"},
 		{"shared memory", "df -k /dev/shm | grep -c 65536", nil, "1\n"},
 		{"size of shared memory", "df -k /dev/shm | grep -c 2048", func(c *run.Command) { c.ShmSize = 2 << 20 }, "1\n"},
