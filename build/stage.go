@@ -150,7 +150,7 @@ func (st *stage) id() string {
 // at gives an error its place in the Buildfile, with the caret under the source that it is about.
 func (st *stage) at(cmd instructions.Command, err error) error {
 	word := ""
-	var src *source.SourceError
+	var src *source.Error
 	if errors.As(err, &src) {
 		word = src.Source
 	}

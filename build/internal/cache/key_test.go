@@ -5,8 +5,18 @@ import "testing"
 func TestKeysDifferWhereFieldsDo(t *testing.T) {
 	seen := map[Key][]string{}
 	for _, fields := range [][]string{
-		{}, {""}, {"", ""}, {"a"}, {"ab", "c"}, {"a", "bc"}, {"abc"}, {"a:b"}, {"1:a"}, {List([]string{"a", "b"})},
-		{List([]string{"ab"})}, {List(nil)},
+		{},
+		{""},
+		{"", ""},
+		{"a"},
+		{"ab", "c"},
+		{"a", "bc"},
+		{"abc"},
+		{"a:b"},
+		{"1:a"},
+		{List([]string{"a", "b"})},
+		{List([]string{"ab"})},
+		{List(nil)},
 	} {
 		k := NewKey(fields...)
 		if other, ok := seen[k]; ok {

@@ -65,10 +65,14 @@ func (c *Cache) Layer(ctx context.Context, name, variant string) (_ Layer, ok bo
 	if err != nil || !ok {
 		return Layer{}, false, err
 	}
-	if l.Entries > 0 && c.store.VerifyBlob(ctx, l.Descriptor()) != nil {
+	if l.Entries == 0 {
+		return l, true, nil
+	}
+	err = c.store.VerifyBlob(ctx, l.Descriptor())
+	if errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) {
 		return Layer{}, false, nil
 	}
-	return l, true, nil
+	return l, err == nil, err
 }
 
 // PutLayer records how a snapshot was packed. Its blob must be whole.
@@ -119,10 +123,8 @@ func (c *Cache) get(ctx context.Context, key string, into any) (snapshot.Record,
 	if err != nil {
 		return r, false, fmt.Errorf("look up %s: %w", key, err)
 	}
-	if err := json.Unmarshal(r.Data, into); err != nil {
-		return r, false, nil // written by another version: as good as not there
-	}
-	return r, true, nil
+	// What another version wrote, and this one cannot read, is as good as not there.
+	return r, json.Unmarshal(r.Data, into) == nil, nil
 }
 
 func (c *Cache) put(ctx context.Context, r snapshot.Record, value any) error {

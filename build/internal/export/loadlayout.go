@@ -71,7 +71,7 @@ func choose(index ocispec.Index, selector string) (ocispec.Descriptor, error) {
 	case len(same) == 1:
 		return same[0], nil
 	case len(same) == 0:
-		return ocispec.Descriptor{}, fmt.Errorf("it has no %s; it has %s: %w", orImage(selector), tags(index), errdefs.ErrNotFound)
+		return ocispec.Descriptor{}, errdefs.ErrNotFound.WithMessage(absent(index, selector))
 	case selector == "":
 		if latest, err := choose(index, "latest"); err == nil {
 			return latest, nil
@@ -89,11 +89,15 @@ func selects(selector string, entry ocispec.Descriptor) bool {
 		entry.Annotations[images.AnnotationImageName] == selector
 }
 
-func orImage(selector string) string {
-	if selector == "" {
-		return "image"
+// absent says what a layout lacks, and what it has instead.
+func absent(index ocispec.Index, selector string) string {
+	switch {
+	case len(index.Manifests) == 0:
+		return "it is empty"
+	case selector == "":
+		return "it has no image, only " + tags(index)
 	}
-	return selector
+	return fmt.Sprintf("it has no %q, only %s", strings.TrimPrefix(selector, "@"), tags(index))
 }
 
 // tags lists what can be selected.
@@ -105,9 +109,6 @@ func tags(index ocispec.Index) string {
 			name = "@" + entry.Digest.String()
 		}
 		all = append(all, name)
-	}
-	if len(all) == 0 {
-		return "nothing"
 	}
 	return strings.Join(all, ", ")
 }
@@ -124,7 +125,11 @@ func copyIn(ctx context.Context, store content.Store, from content.Provider, des
 	err = content.WriteBlob(ctx, store, ref, bytes, desc)
 	if errdefs.IsFailedPrecondition(err) {
 		// The next try must not go on from wrong bytes.
-		err = errors.Join(fmt.Errorf("blob %s is damaged: its bytes have another digest", desc.Digest), store.Abort(ctx, ref))
+		abort := store.Abort(ctx, ref)
+		if errdefs.IsNotFound(abort) {
+			abort = nil
+		}
+		err = errors.Join(fmt.Errorf("blob %s is damaged: its bytes have another digest", desc.Digest), abort)
 	}
 	return err
 }
@@ -138,14 +143,14 @@ func (p *layoutProvider) ReaderAt(_ context.Context, desc ocispec.Descriptor) (c
 	}
 	f, err := openRegular(p.root, blobPath(desc))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is missing: %w", blobPath(desc), errdefs.ErrNotFound)
+		return nil, errdefs.ErrNotFound.WithMessage("its file is missing")
 	}
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
 	if err == nil && info.Size() != desc.Size {
-		err = fmt.Errorf("%s has %d bytes of %d", blobPath(desc), info.Size(), desc.Size)
+		err = fmt.Errorf("its file has %d bytes, not %d", info.Size(), desc.Size)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -58,12 +58,21 @@ func (w *walk) visit(ctx context.Context, desc ocispec.Descriptor, depth int) er
 	if desc.Size > maxManifest || depth > maxNesting {
 		return fmt.Errorf("manifest %s is too large or too deep in other indexes", desc.Digest)
 	}
-	children, err := images.Children(ctx, w.store, desc)
+	children, err := children(ctx, w.store, desc)
 	if err != nil {
 		return fmt.Errorf("manifest %s: %w", desc.Digest, err)
 	}
 	w.add(desc)
 	return w.visitAll(ctx, desc, children, depth+1)
+}
+
+// children are what a manifest or index refers to.
+func children(ctx context.Context, store content.Provider, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	found, err := images.Children(ctx, store, desc)
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return nil, fmt.Errorf("it is no JSON: %w", syntax)
+	}
+	return found, err
 }
 
 func (w *walk) add(desc ocispec.Descriptor) {

@@ -87,7 +87,11 @@ func (f *failure) reason(p patience) string {
 	}
 	switch {
 	case f.cause != nil:
-		return f.host + " " + unreachable(f.cause) + tries
+		what, hint, _ := strings.Cut(unreachable(f.cause), ";")
+		if hint != "" {
+			hint = ";" + hint
+		}
+		return f.host + " " + what + tries + hint
 	case f.retryAfter > p.longest:
 		return fmt.Sprintf("%s answers %s and asks to wait %s; try again then", f.host, statusText(f.status), f.retryAfter.Round(time.Second))
 	case f.status == http.StatusTooManyRequests:

@@ -7,6 +7,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -152,7 +153,7 @@ type blobReader struct {
 
 func (r *blobReader) Read(p []byte) (int, error) {
 	n, err := r.rc.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = r.fetcher.client.explain(r.ctx, "fetch "+r.desc.Digest.String()+" of", r.fetcher.ref, err)
 	}
 	return n, err

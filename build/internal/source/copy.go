@@ -192,7 +192,7 @@ func (c *copier) mkdirAll(name string) error {
 func (c *copier) mkdir(dir *os.File, name string) (*os.File, error) {
 	err := unix.Mkdirat(int(dir.Fd()), name, 0o700)
 	made := err == nil
-	if err != nil && err != unix.EEXIST {
+	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("make directory %q: %w", name, err)
 	}
 	d, err := openDirAt(dir, name)

@@ -34,7 +34,7 @@ func replace(dir *os.File, name string, create func() error) error {
 		return err
 	}
 	err = unix.Unlinkat(int(dir.Fd()), name, 0)
-	if err == unix.EISDIR || err == unix.EPERM || err == unix.ENOTEMPTY {
+	if errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTEMPTY) {
 		return fmt.Errorf("a file cannot replace the directory %q", name)
 	}
 	if err != nil {

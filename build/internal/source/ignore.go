@@ -73,12 +73,11 @@ func parseIgnore(r io.Reader) ([]string, error) {
 }
 
 func checkPattern(pattern string) error {
-	matcher, err := patternmatcher.New([]string{pattern})
-	if err != nil {
+	if _, err := patternmatcher.New([]string{pattern}); err != nil {
 		return err
 	}
 	// The matcher compiles late, and an exception only when something is left out before it.
-	matcher, err = patternmatcher.New([]string{strings.TrimPrefix(pattern, "!")})
+	matcher, err := patternmatcher.New([]string{strings.TrimPrefix(pattern, "!")})
 	if err != nil {
 		return err
 	}

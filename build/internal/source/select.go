@@ -59,7 +59,7 @@ func (s *Selection) Append(other *Selection) { s.items = append(s.items, other.i
 func (s *Selection) Len() int { return len(s.items) }
 
 // Select finds what sources name: paths or patterns of filepath.Match, relative to the tree. A link that is named is
-// followed inside the tree. As in docker one pattern may match nothing, but not all. Errors are of type *SourceError
+// followed inside the tree. As in docker one pattern may match nothing, but not all. Errors are of type *Error
 // and wrap ErrNotFound or ErrOutside where that is the cause.
 func (t *Tree) Select(ctx context.Context, sources []string) (*Selection, error) {
 	filter, err := newFilter(t.opts.Ignore)
@@ -71,12 +71,12 @@ func (t *Tree) Select(ctx context.Context, sources []string) (*Selection, error)
 	for _, source := range sources {
 		items, err := p.pick(ctx, source)
 		if err != nil {
-			return nil, &SourceError{Source: source, Err: err}
+			return nil, &Error{Source: source, Err: err}
 		}
 		s.items = append(s.items, items...)
 	}
 	if len(s.items) == 0 && len(sources) > 0 {
-		return nil, &SourceError{Source: sources[0], Err: fmt.Errorf("%w: no file matches the pattern", ErrNotFound)}
+		return nil, &Error{Source: sources[0], Err: fmt.Errorf("%w: no file matches the pattern", ErrNotFound)}
 	}
 	return s, nil
 }

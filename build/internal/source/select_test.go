@@ -91,7 +91,7 @@ func TestSelectRefusesWhatIsNotThere(t *testing.T) {
 			c := openTree(t, dir, Options{RootOwned: true, Ignore: []string{"ignored", "hidden-link"}})
 			_, err := c.Select(t.Context(), []string{tt.source})
 			checkError(t, err, tt.is, tt.text)
-			var se *SourceError
+			var se *Error
 			if !errors.As(err, &se) || se.Source != tt.source {
 				t.Errorf("error %v is not about source %q", err, tt.source)
 			}

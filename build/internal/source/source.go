@@ -23,16 +23,16 @@ var (
 	ErrChanged = errors.New("changed while it was being read")
 )
 
-// SourceError is the error of one source of a COPY or ADD.
-type SourceError struct {
+// Error is the error of one source of a COPY or ADD.
+type Error struct {
 	Source string // as typed
 	Err    error
 }
 
-func (e *SourceError) Error() string { return fmt.Sprintf("%q %s", e.Source, e.Err) }
+func (e *Error) Error() string { return fmt.Sprintf("%q %s", e.Source, e.Err) }
 
 // Unwrap gives the cause.
-func (e *SourceError) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.Err }
 
 // Options says how a tree is read. The zero value reads all of it, with the owners it has.
 type Options struct {

@@ -107,15 +107,18 @@ func TestAddUnpacks(t *testing.T) {
 			name: "over what is there", dest: "/", into: lines(`bin -> usr/bin`, `usr/bin/`, `d/g "kept"`, `e/x "gone"`),
 			entries: []tar.Header{
 				{Name: "bin/sh", Typeflag: tar.TypeReg, Mode: 0o755, Linkname: "x"},
-				{Name: "d/", Typeflag: tar.TypeDir, Mode: 0o700}, {Name: "e", Typeflag: tar.TypeReg, Mode: 0o644, Linkname: "file"},
+				{Name: "d/", Typeflag: tar.TypeDir, Mode: 0o700},
+				{Name: "e", Typeflag: tar.TypeReg, Mode: 0o644, Linkname: "file"},
 			},
 			want: lines(`bin -> usr/bin`, `d/ 700 @0`, `d/g "kept"`, `e "file" @0`, `usr/`, `usr/bin/`, `usr/bin/sh "x" 755 @0`),
 		},
 		{
 			name: "escapes stay inside dest", dest: "/d", into: `etc/passwd "kept"`,
 			entries: []tar.Header{
-				{Name: "../../f", Typeflag: tar.TypeReg, Mode: 0o644, Linkname: "1"}, {Name: "/g", Typeflag: tar.TypeReg, Mode: 0o644, Linkname: "2"},
-				{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "../../../etc"}, {Name: "l/passwd", Typeflag: tar.TypeReg, Mode: 0o644, Linkname: "3"},
+				{Name: "../../f", Typeflag: tar.TypeReg, Mode: 0o644, Linkname: "1"},
+				{Name: "/g", Typeflag: tar.TypeReg, Mode: 0o644, Linkname: "2"},
+				{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "../../../etc"},
+				{Name: "l/passwd", Typeflag: tar.TypeReg, Mode: 0o644, Linkname: "3"},
 			},
 			want: lines(`d/`, `d/etc/`, `d/etc/passwd "3" @0`, `d/f "1" @0`, `d/g "2" @0`, `d/l -> ../../../etc @0`, `etc/`, `etc/passwd "kept"`),
 		},
