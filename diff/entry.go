@@ -116,22 +116,26 @@ func sameBytes(ctx context.Context, path string, a, b *data) (same bool, err err
 		return false, err
 	}
 	defer func() { err = errors.Join(err, y.Close()) }()
+	return sameStreams(ctx, x, y)
+}
 
+// sameStreams compares as many bytes as x has.
+func sameStreams(ctx context.Context, x, y io.Reader) (bool, error) {
 	p, q := make([]byte, compareBuffer), make([]byte, compareBuffer)
 	for ctx.Err() == nil {
-		n, err := io.ReadFull(x, p)
-		if err != nil && !ended(err) {
+		n, err := x.Read(p)
+		if errors.Is(err, io.EOF) {
+			return true, nil
+		}
+		if err != nil {
 			return false, err
 		}
-		m, err2 := io.ReadFull(y, q)
-		if err2 != nil && !ended(err2) {
-			return false, err2
+		if _, err := io.ReadFull(y, q[:n]); err != nil {
+			return false, err
 		}
-		if !bytes.Equal(p[:n], q[:m]) || err != nil || err2 != nil {
-			return bytes.Equal(p[:n], q[:m]) && err != nil && err2 != nil, nil
+		if !bytes.Equal(p[:n], q[:n]) {
+			return false, nil
 		}
 	}
 	return false, ctx.Err()
 }
-
-func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }

@@ -2,6 +2,8 @@ package diff
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 )
 
 // ErrLinked is the cause when a file changed under a name that the upper directory does not have: on a mount with
@@ -21,22 +23,21 @@ type link struct {
 type links map[inode]*link
 
 // join makes all but the first name of a file links to the first.
-func (l links) join(c *Change, n *node) error {
+func (l links) join(c *Change, n *node) {
 	count := nameCount(n)
-	if n.isDir() || count <= 1 {
-		return nil
+	if count <= 1 {
+		return
 	}
 	id := inode{uint64(n.st.Dev), n.st.Ino}
 	known := l[id]
 	if known == nil {
 		l[id] = &link{first: c.Path, left: count - 1}
-		return nil
+		return
 	}
 	c.Hardlink = known.first
 	if known.left--; known.left == 0 {
 		delete(l, id)
 	}
-	return nil
 }
 
 // nameCount is the number of names that a file has in its tree. On a mount with index=on one more is in the index.
@@ -46,4 +47,23 @@ func nameCount(n *node) uint64 {
 		count--
 	}
 	return count
+}
+
+// linkedBelow reports whether a file has names that only lower directories have. The mark counts the names that the
+// mount shows, as a difference to the links of the upper file (U) or of the lower one (L).
+func linkedBelow(n, base *node) (bool, error) {
+	mark := n.attrs.marks.nlink
+	if mark == "" {
+		return false, nil
+	}
+	change, err := strconv.Atoi(mark[1:])
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("%w: link count %q", ErrMark, mark)
+	case mark[0] == 'U':
+		return change+1 > 0, nil
+	case base == nil:
+		return false, nil
+	}
+	return int(base.st.Nlink)+change > int(nameCount(n)), nil //nolint:gosec,unconvert // counts of links are small
 }

@@ -78,7 +78,7 @@ func sameTree(t *testing.T, o *treetest.Overlay, tar []byte, mount []string) {
 }
 
 // pack returns the plain tar of an upper directory.
-func pack(t *testing.T, opts diff.UpperOptions, workers int) []byte {
+func pack(t testing.TB, opts diff.UpperOptions, workers int) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	ctx := context.Background()
