@@ -136,7 +136,7 @@ func removeTree(ctx context.Context, name string, children map[string][]string, 
 
 func (s *Store) sweepBlobs(ctx context.Context, known inventory, report *PruneReport) error {
 	return s.files.Walk(ctx, func(info content.Info) error {
-		if known.blobs[info.Digest.String()] || info.Digest.Validate() != nil {
+		if strange := info.Digest.Validate() != nil; strange || known.blobs[info.Digest.String()] {
 			return nil
 		}
 		report.Blobs++

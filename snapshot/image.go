@@ -24,6 +24,7 @@ type image struct {
 	manifest ocispec.Descriptor
 	config   ocispec.Descriptor
 	layers   []ocispec.Descriptor
+	diffIDs  []digest.Digest // of the layers
 	chain    string
 }
 
@@ -79,7 +80,7 @@ func (p *pull) read(ctx context.Context, target ocispec.Descriptor, platform pla
 	if err := checkDiffIDs(diffIDs, len(m.Layers)); err != nil {
 		return image{}, fmt.Errorf("config %s: %w", m.Config.Digest, err)
 	}
-	return image{target, manifest, m.Config, m.Layers, identity.ChainID(diffIDs).String()}, nil
+	return image{target, manifest, m.Config, m.Layers, diffIDs, identity.ChainID(diffIDs).String()}, nil
 }
 
 // choose is the manifest to unpack: the target, or the best for the platform of those that an index lists.
@@ -88,7 +89,7 @@ func (p *pull) choose(ctx context.Context, target ocispec.Descriptor, platform p
 		return target, nil
 	}
 	if !images.IsIndexType(target.MediaType) {
-		return target, fmt.Errorf("unknown media type %q: %w", target.MediaType, errdefs.ErrNotImplemented)
+		return target, errdefs.ErrNotImplemented.WithMessage(fmt.Sprintf("unknown media type %q", target.MediaType))
 	}
 	var index ocispec.Index
 	if err := p.readJSON(ctx, target, &index); err != nil {
@@ -156,14 +157,14 @@ func (p *pull) readVerified(ctx context.Context, desc ocispec.Descriptor) ([]byt
 
 func checkManifest(m ocispec.Manifest) error {
 	if !images.IsConfigType(m.Config.MediaType) {
-		return fmt.Errorf("config has unknown media type %q: %w", m.Config.MediaType, errdefs.ErrNotImplemented)
+		return errdefs.ErrNotImplemented.WithMessage(fmt.Sprintf("config has unknown media type %q", m.Config.MediaType))
 	}
 	for i, layer := range m.Layers {
 		if err := checkDescriptor(layer); err != nil {
 			return fmt.Errorf("layer %d: %w", i+1, err)
 		}
 		if !canApply(layer.MediaType) {
-			return fmt.Errorf("layer %d has unknown media type %q: %w", i+1, layer.MediaType, errdefs.ErrNotImplemented)
+			return errdefs.ErrNotImplemented.WithMessage(fmt.Sprintf("layer %d has unknown media type %q", i+1, layer.MediaType))
 		}
 	}
 	return nil

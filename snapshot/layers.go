@@ -20,29 +20,55 @@ import (
 type layers struct {
 	*tree
 
+	diffIDs map[digest.Digest]digest.Digest // by the layer's digest
+
 	mu      sync.Mutex
 	implied map[string][]string // upper directory to the directories in it that its tar has no entry for
 }
 
-func newLayers(s *Store) *layers {
-	return &layers{tree: s.tree, implied: map[string][]string{}}
+func newLayers(s *Store, image image) *layers {
+	l := &layers{tree: s.tree, diffIDs: map[digest.Digest]digest.Digest{}, implied: map[string][]string{}}
+	for i, layer := range image.layers {
+		l.diffIDs[layer.Digest] = image.diffIDs[i]
+	}
+	return l
 }
 
-// Apply unpacks one layer and returns its diff-id.
-func (l *layers) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount, _ ...diff.ApplyOpt) (_ ocispec.Descriptor, err error) {
+// layerError is why a layer could not be unpacked, without the unpacker's words around it.
+type layerError struct {
+	layer digest.Digest
+	err   error
+}
+
+func (e *layerError) Error() string { return fmt.Sprintf("layer %s: %v", e.layer, e.err) }
+func (e *layerError) Unwrap() error { return e.err }
+
+// Apply unpacks one layer and returns its diff-id. The error is a *layerError.
+func (l *layers) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount, _ ...diff.ApplyOpt) (ocispec.Descriptor, error) {
+	diffID, err := l.apply(ctx, desc, mounts)
+	if want := l.diffIDs[desc.Digest]; err == nil && diffID != want {
+		err = fmt.Errorf("its tar has the diff-id %s, not %s as the config says", diffID, want)
+	}
+	if err != nil {
+		return ocispec.Descriptor{}, &layerError{desc.Digest, err}
+	}
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: diffID}, nil
+}
+
+func (l *layers) apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount) (_ digest.Digest, err error) {
 	upper, err := upperOf(mounts)
 	if err != nil {
-		return ocispec.Descriptor{}, err
+		return "", err
 	}
 	blob, err := l.store.blobs.ReaderAt(ctx, desc)
 	if err != nil {
-		return ocispec.Descriptor{}, err
+		return "", err
 	}
 	defer closeInto(&err, blob)
 
 	plain, err := decompress(content.NewReader(blob))
 	if err != nil {
-		return ocispec.Descriptor{}, err
+		return "", err
 	}
 	defer plain.Close()
 	diffID := digest.Canonical.Digester()
@@ -50,16 +76,16 @@ func (l *layers) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mo
 	// The unpacker gives the bottom layer a bind mount and the others an overlay.
 	u := newUntar(upper, mounts[0].Type == "bind")
 	if err := u.run(ctx, r); err != nil {
-		return ocispec.Descriptor{}, err
+		return "", err
 	}
 	// What follows the end of the archive is part of the diff-id.
 	if _, err := io.Copy(io.Discard, r); err != nil {
-		return ocispec.Descriptor{}, err
+		return "", err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.implied[upper] = u.impliedDirs()
-	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: diffID.Digest()}, nil
+	return diffID.Digest(), nil
 }
 
 // Commit freezes a layer. Directories that its tar only implies get the metadata that they have in the layers below;

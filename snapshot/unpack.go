@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -111,7 +112,7 @@ func (p *pull) unpack(ctx context.Context, image image) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	layers := newLayers(p.store)
+	layers := newLayers(p.store, image)
 	unpacker, err := unpack.NewUnpacker(ctx, p.store.blobs,
 		unpack.WithUnpackPlatform(unpack.Platform{
 			Platform:                platforms.All, // chosen before
@@ -136,6 +137,9 @@ func (p *pull) unpack(ctx context.Context, image image) error {
 	// The layers are unpacked in the background, and their error says more than the end of the context.
 	if _, unpackErr := unpacker.Wait(); err == nil {
 		err = unpackErr
+	}
+	if layer, ok := errors.AsType[*layerError](err); ok {
+		return layer
 	}
 	return err
 }

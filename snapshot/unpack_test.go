@@ -248,7 +248,7 @@ func TestUnpackRefusesBadImages(t *testing.T) {
 	}{
 		"wrong diff-id": {func(t *testing.T, r *registry) ocispec.Descriptor {
 			return r.putImage(t, good(t), layer{tar: entries(t, "b"), diffID: digest.FromString("other")})
-		}, "wrong diff id"},
+		}, "its tar has the diff-id"},
 		"wrong digest": {func(t *testing.T, r *registry) ocispec.Descriptor {
 			target := r.putImage(t, good(t))
 			for d, data := range r.blobs {

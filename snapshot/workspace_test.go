@@ -111,7 +111,7 @@ func TestMountGivesTheSameDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Discard()
+	defer func() { _ = w.Discard() }()
 	first, err := w.Mount(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +172,7 @@ func TestCommitRefusesATreeInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Discard()
+	defer func() { _ = w.Discard() }()
 	dir, err := w.Mount(ctx)
 	if err != nil {
 		t.Fatal(err)
