@@ -31,12 +31,15 @@ func Refs(snapshot string, blobs ...digest.Digest) map[string]string {
 const snapshotRef = "containerd.io/gc.ref.snapshot." + snapshotter
 
 // WriteBlob stores a small blob under the lease of ctx and returns its descriptor. It is whole on disk when WriteBlob
-// returns. If the blob exists, it gets the labels that it lacks.
+// returns. If the blob exists, it gets the labels that it lacks; if its bytes have changed, it is written again.
 func (s *Store) WriteBlob(ctx context.Context, mediaType string, data []byte, labels map[string]string) (ocispec.Descriptor, error) {
 	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 	lease, err := s.leaseOf(ctx)
 	if err != nil {
 		return desc, fmt.Errorf("write blob: %w", err)
+	}
+	if err := s.heal(lease.Context(ctx), desc.Digest); err != nil {
+		return desc, fmt.Errorf("write blob %s: %w", desc.Digest, err)
 	}
 	// One transaction for all: it waits for little, and each costs two syncs.
 	err = s.transact(lease.Context(ctx), func(ctx context.Context, tx *bolt.Tx) error {

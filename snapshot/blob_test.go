@@ -2,6 +2,8 @@ package snapshot
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -147,5 +149,51 @@ func TestMissingFileIsAClearError(t *testing.T) {
 	}
 	if _, err := content.ReadBlob(ctx, s.Content(), desc); !errdefs.IsNotFound(err) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestWritingReplacesABlobThatHasChanged(t *testing.T) {
+	want := []byte("some blob")
+	desc := ocispec.Descriptor{MediaType: "text/plain", Digest: digest.FromBytes(want), Size: int64(len(want))}
+	for name, write := range map[string]func(ctx context.Context, s *Store) error{
+		"WriteBlob": func(ctx context.Context, s *Store) error {
+			_, err := s.WriteBlob(ctx, desc.MediaType, want, nil)
+			return err
+		},
+		"NewBlob": func(ctx context.Context, s *Store) error {
+			b, err := s.NewBlob(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = b.Write(want)
+			return errors.Join(err, b.Commit(ctx, desc.Size, desc.Digest, nil), b.Close())
+		},
+		"Content": func(ctx context.Context, s *Store) error {
+			return content.WriteBlob(ctx, s.Content(), "ref", bytes.NewReader(want), desc)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, Options{})
+			_, ctx := newLease(t, s)
+			for _, harm := range []func(path string) error{
+				func(string) error { return nil },
+				func(path string) error { return os.WriteFile(path, []byte("some BLOB"), 0o600) },
+				func(path string) error { return os.Truncate(path, 0) },
+				os.Remove,
+			} {
+				if err := write(ctx, s); err != nil {
+					t.Fatal(err)
+				}
+				if err := harm(s.blobPath(desc.Digest)); err != nil {
+					t.Fatal(err)
+				}
+				if err := write(ctx, s); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := os.ReadFile(s.blobPath(desc.Digest)); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("the blob holds %q, %v", got, err)
+				}
+			}
+		})
 	}
 }

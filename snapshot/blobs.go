@@ -67,7 +67,7 @@ func (b *blobs) Abort(ctx context.Context, ref string) error {
 	return b.inner.Abort(b.store.Context(ctx), ownRef(ctx, ref))
 }
 
-// Writer begins or resumes an unfinished blob of the lease.
+// Writer begins or resumes an unfinished blob of the lease. A blob of that digest that has changed is replaced.
 func (b *blobs) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
 	var o content.WriterOpts
 	for _, opt := range opts {
@@ -80,6 +80,9 @@ func (b *blobs) Writer(ctx context.Context, opts ...content.WriterOpt) (content.
 		return nil, fmt.Errorf("write blob: %w", err)
 	}
 	ctx = lease.Context(ctx)
+	if err := b.store.heal(ctx, o.Desc.Digest); err != nil {
+		return nil, err
+	}
 	w, err := b.inner.Writer(ctx, content.WithRef(ownRef(ctx, o.Ref)), content.WithDescriptor(o.Desc))
 	if err != nil {
 		return nil, err
@@ -119,6 +122,9 @@ func (w *blobWriter) commit(ctx context.Context, size int64, expected digest.Dig
 		if err := s.Sync(); err != nil {
 			return err
 		}
+	}
+	if err := w.blobs.store.heal(ctx, expected); err != nil {
+		return err
 	}
 	return w.blobs.store.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
 		if err := w.Writer.Commit(ctx, size, expected, opts...); err != nil {

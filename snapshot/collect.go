@@ -134,9 +134,11 @@ func removeTree(ctx context.Context, name string, children map[string][]string, 
 	return err
 }
 
+func isDigest(d digest.Digest) bool { return d.Validate() == nil }
+
 func (s *Store) sweepBlobs(ctx context.Context, known inventory, report *PruneReport) error {
 	return s.files.Walk(ctx, func(info content.Info) error {
-		if strange := info.Digest.Validate() != nil; strange || known.blobs[info.Digest.String()] {
+		if known.blobs[info.Digest.String()] || !isDigest(info.Digest) {
 			return nil
 		}
 		report.Blobs++

@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/containerd/containerd/v2/core/metadata/boltutil"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -64,6 +65,19 @@ func (s *Store) verifyBytes(ctx context.Context, d digest.Digest, look string) e
 		return s.dropBlob(ctx, d, look, fmt.Errorf("its bytes have changed: %w", errdefs.ErrDataLoss))
 	}
 	return s.transact(ctx, func(_ context.Context, tx *bolt.Tx) error { return putSeal(tx, d, look) })
+}
+
+// heal removes a blob that is about to be written if its bytes are gone or have changed: containerd would take it as
+// written. Within a transaction it does nothing, because looking needs one of its own.
+func (s *Store) heal(ctx context.Context, d digest.Digest) error {
+	if _, within := boltutil.Transaction(ctx); within || d == "" {
+		return nil
+	}
+	err := s.verify(ctx, ocispec.Descriptor{Digest: d})
+	if errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) {
+		return nil
+	}
+	return err
 }
 
 // dropBlob removes a blob whose file looks as it did when it was found bad, and returns why.
