@@ -71,7 +71,7 @@ func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Comp
 	}
 	defer func() { err = errors.Join(err, blob.Close()) }()
 	changes := diff.Upper(ctx, diff.UpperOptions{
-		Upper: dirs.Upper, Lower: dirs.Lower, UserXattr: dirs.UserXattr, Whiteouts: s.req.Whiteouts,
+		Upper: dirs.Upper, Lower: dirs.Lower, UserXattr: dirs.UserXattr, Whiteouts: s.req.Whiteouts, Epoch: s.req.Epoch,
 		Warn: func(w diff.Warning) { s.warn(made.line, w.String()) },
 	})
 	result, err := layer.Write(ctx, blob, changes, layer.Options{Compression: c, Epoch: s.req.Epoch})
