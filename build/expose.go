@@ -41,7 +41,7 @@ func (st *stage) expose(cmd *instructions.ExposeCommand) (string, error) {
 func portRange(spec string) ([]string, error) {
 	mappings, err := nat.ParsePortSpec(spec)
 	if err != nil {
-		return nil, fmt.Errorf("%q is not a port: %w", spec, err)
+		return nil, fmt.Errorf("%q is not a port such as 80, 53/udp or 7000-7002", spec)
 	}
 	var list []string
 	for _, m := range mappings {

@@ -1,10 +1,15 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/distribution/reference"
 
@@ -54,6 +59,9 @@ func (s *session) checkOutputs() error {
 		if toFile := out.Type != OutputImage && out.Type != OutputRegistry; toFile && out.Dest == "" && out.Writer == nil {
 			return fmt.Errorf("output type=%s has no destination", out.Type)
 		}
+		if err := out.checkDest(); err != nil {
+			return fmt.Errorf("output type=%s: %w", out.Type, err)
+		}
 		if out.Type == OutputRegistry && len(out.Names)+len(s.req.Tags) == 0 {
 			return errors.New("output type=registry has no name to push to: give a tag or name=")
 		}
@@ -64,9 +72,33 @@ func (s *session) checkOutputs() error {
 	return nil
 }
 
-// export writes all outputs, in order, and describes what was built.
+// checkDest finds out before the build what would make the output fail after it.
+func (o Output) checkDest() error {
+	if o.Dest == "" || o.Writer != nil {
+		return nil
+	}
+	info, err := os.Stat(o.Dest)
+	isDir := o.Dir || o.Type == OutputLocal
+	switch {
+	case err == nil && isDir && !info.IsDir():
+		return fmt.Errorf("%s is not a directory", o.Dest)
+	case err == nil && !isDir && info.IsDir():
+		return fmt.Errorf("%s is a directory", o.Dest)
+	case err == nil || isDir:
+		return nil
+	}
+	if _, err := os.Stat(filepath.Dir(o.Dest)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("directory %s does not exist", filepath.Dir(o.Dest))
+	}
+	return nil
+}
+
+// export writes all outputs, in order but the image store last, and describes what was built: after an error the image
+// has no name.
 func (s *session) export(ctx context.Context, target *stage, images map[compress.Compression]image) (*Result, error) {
-	for _, out := range s.outputs() {
+	outputs := slices.Clone(s.outputs())
+	slices.SortStableFunc(outputs, func(a, b Output) int { return cmp.Compare(a.rank(), b.rank()) })
+	for _, out := range outputs {
 		if err := exporters[out.Type](s, ctx, out, target, images[s.compression(out)]); err != nil {
 			return nil, fmt.Errorf("output type=%s: %w", out.Type, err)
 		}
@@ -81,6 +113,14 @@ func (s *session) export(ctx context.Context, target *stage, images map[compress
 		s.events.emit(Event{Type: EventResult, Digest: string(img.manifest.Digest)})
 	}
 	return result, nil
+}
+
+// rank orders the outputs of a build.
+func (o Output) rank() int {
+	if o.Type == OutputImage {
+		return 1
+	}
+	return 0
 }
 
 // names are the full references that an output gives the image.

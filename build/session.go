@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,7 +137,9 @@ func (s *session) openContext(ctx context.Context) error {
 			return fmt.Errorf("unpack the context: %w", err)
 		}
 	}
-	if info, err := os.Stat(s.dir); err != nil {
+	if info, err := os.Stat(s.dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("context %s does not exist", s.dir)
+	} else if err != nil {
 		return fmt.Errorf("context: %w", err)
 	} else if !info.IsDir() {
 		return fmt.Errorf("context %s is not a directory", s.dir)
@@ -163,7 +166,7 @@ func (s *session) readBuildfile() error {
 		path = filepath.Join(s.dir, filepath.Clean("/"+path))
 	}
 	if path == "" {
-		return fmt.Errorf("no %s in %s", strings.Join(defaultNames, ", "), s.dir)
+		return fmt.Errorf("the context has no %s", strings.Join(defaultNames, ", "))
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

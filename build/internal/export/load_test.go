@@ -213,8 +213,8 @@ func TestLoadLayoutFindsWhatIsSelected(t *testing.T) {
 		{name: "digest", dir: dir, selector: "@" + one.Digest.String(), want: one.Digest},
 		{name: "only image", dir: single, want: one.Digest},
 		{name: "several", dir: dir, err: "one, two"},
-		{name: "unknown tag", dir: dir, selector: "three", err: "it has no three; it has one, two"},
-		{name: "unknown digest", dir: dir, selector: "@" + digest.FromString("x").String(), err: "it has no @sha256:"},
+		{name: "unknown tag", dir: dir, selector: "three", err: `it has no "three", only one, two`},
+		{name: "unknown digest", dir: dir, selector: "@" + digest.FromString("x").String(), err: `it has no "sha256:`},
 		{name: "no layout", dir: t.TempDir(), err: "not an OCI layout"},
 		{name: "no directory", dir: dir + "x", err: "no such file"},
 	} {
@@ -244,7 +244,7 @@ func TestLoadLayoutRefusesBadBlobs(t *testing.T) {
 		want string
 	}{
 		{"missing", func(t *testing.T, file string) { must(t, os.Remove(file)) }, "is missing"},
-		{"cut off", func(t *testing.T, file string) { must(t, os.Truncate(file, 20)) }, "has 20 bytes of"},
+		{"cut off", func(t *testing.T, file string) { must(t, os.Truncate(file, 20)) }, "has 20 bytes, not"},
 		{"wrong bytes", flip, "is damaged"},
 		{"link outside", func(t *testing.T, file string) {
 			must(t, os.Rename(file, filepath.Join(t.TempDir(), "blob")))

@@ -17,7 +17,7 @@ import (
 // is owned by the caller. Nothing is written outside dir. After an error the caller removes dir.
 func Extract(ctx context.Context, r io.Reader, dir string) error {
 	err := apply(ctx, r, dir, nil, archive.WithNoSameOwner())
-	if errors.Is(err, tar.ErrHeader) {
+	if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("not a tar archive, or a damaged one: %w", err)
 	}
 	return err
