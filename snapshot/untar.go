@@ -48,8 +48,12 @@ func (u *untar) run(ctx context.Context, r io.Reader) error {
 	return u.setRoot()
 }
 
-// note remembers which directories have an entry and which are only part of a name.
+// note remembers which directories have an entry and which are only part of a name. It refuses names that climb out of
+// the root: they would be unpacked within it, but no honest archive has one.
 func (u *untar) note(hdr *tar.Header) (bool, error) {
+	if climbs(hdr.Name) || hdr.Typeflag == tar.TypeLink && climbs(hdr.Linkname) {
+		return false, outside(hdr)
+	}
 	name := strings.TrimPrefix(path.Clean("/"+hdr.Name), "/")
 	if name == "" {
 		u.root = hdr
@@ -67,6 +71,19 @@ func (u *untar) note(hdr *tar.Header) (bool, error) {
 		u.implied[dir] = true
 	}
 	return true, nil
+}
+
+// climbs tells a name with more steps up than down.
+func climbs(name string) bool {
+	name = path.Clean(name)
+	return name == ".." || strings.HasPrefix(name, "../")
+}
+
+func outside(hdr *tar.Header) error {
+	if hdr.Typeflag == tar.TypeLink {
+		return fmt.Errorf("hard link %q to %q leads outside of the image", hdr.Name, hdr.Linkname)
+	}
+	return fmt.Errorf("entry %q leads outside of the image", hdr.Name)
 }
 
 func (u *untar) impliedDirs() []string { return slices.Sorted(maps.Keys(u.implied)) }
