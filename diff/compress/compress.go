@@ -6,6 +6,7 @@ package compress
 
 import (
 	"fmt"
+	"path"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -31,11 +32,16 @@ const (
 // codec is what the package knows about one name.
 type codec struct {
 	mediaType string
-	level     int    // default; 0: there are no levels
-	max       int    // highest level
-	module    string // path of the module that compresses
-	revision  int    // counts the changes to this package that change bytes
+	level     int      // default; 0: there are no levels
+	max       int      // highest level
+	revision  int      // counts the changes to this package that change bytes
+	modules   []string // that do the work
 }
+
+const (
+	pgzipModule    = "github.com/klauspost/pgzip"
+	compressModule = "github.com/klauspost/compress"
+)
 
 // lookup finds the codec of a name.
 func lookup(name string) (codec, bool) {
@@ -43,9 +49,9 @@ func lookup(name string) (codec, bool) {
 	case None:
 		return codec{mediaType: ocispec.MediaTypeImageLayer}, true
 	case Gzip:
-		return codec{ocispec.MediaTypeImageLayerGzip, gzipLevel, 9, "github.com/klauspost/pgzip", 1}, true
+		return codec{ocispec.MediaTypeImageLayerGzip, gzipLevel, 9, 1, []string{pgzipModule, compressModule}}, true
 	case Zstd:
-		return codec{ocispec.MediaTypeImageLayerZstd, zstdLevel, 22, "github.com/klauspost/compress", 1}, true
+		return codec{ocispec.MediaTypeImageLayerZstd, zstdLevel, 22, 1, []string{compressModule}}, true
 	}
 	return codec{}, false
 }
@@ -106,11 +112,14 @@ func (c Compression) MediaType() string {
 // what encodes, so records that are kept under it are not found after an update that may change bytes.
 func (c Compression) ID() string {
 	c, k, err := c.codec()
-	if err != nil || k.module == "" {
+	if err != nil || k.level == 0 {
 		return c.String()
 	}
 	id := fmt.Sprintf("%s/r%d", c, k.revision)
-	return id + "+" + version(k.module)
+	for _, module := range k.modules {
+		id += "+" + path.Base(module) + "@" + version(module)
+	}
+	return id
 }
 
 // version is that of a module in the running program, "unknown" where it does not say.

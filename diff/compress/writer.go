@@ -11,13 +11,13 @@ import (
 
 // These decide bytes: a change needs a new revision of the codec.
 const (
-	gzipLevel  = 6
+	gzipLevel  = 5
 	gzipBlock  = 1 << 20 // bytes of input that one worker compresses at a time
 	zstdLevel  = 3
-	zstdWindow = 2 << 20 // bytes; the encoder gives each worker four windows at a time
+	zstdWindow = 1 << 20 // bytes; one worker compresses four windows at a time
 )
 
-// zstdWorkers bounds the memory of one stream, at some 20 MiB for each.
+// zstdWorkers bounds the memory of one stream, at some 15 MiB for each.
 const zstdWorkers = 8
 
 // NewWriter returns a writer that compresses to w with so many workers; 0 means one for each usable core. The caller
