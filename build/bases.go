@@ -130,26 +130,56 @@ func (s *session) findImage(ctx context.Context, ref string, platform platforms.
 	if err != nil {
 		return nil, err
 	}
+	var damage error
 	if !s.req.Pull {
-		if img, err := s.fromStore(ctx, named, platform); !errdefs.IsNotFound(err) {
+		img, err := s.fromStore(ctx, named, platform)
+		if !errdefs.IsNotFound(err) && !errdefs.IsDataLoss(err) {
 			return img, err
 		}
+		if errdefs.IsDataLoss(err) {
+			damage = err // of interest only where the registry cannot make it good
+		}
 	}
-	return s.fromRegistry(ctx, named, platform)
+	img, err := s.fromRegistry(ctx, named, platform)
+	if err != nil {
+		return nil, errors.Join(err, damage)
+	}
+	return img, nil
 }
 
-// fromStore takes an image that has a name here. It is not found when the store lacks the name or the platform.
+// fromStore takes an image that has a name here. It is not found when the store lacks the name or the platform, and the
+// error is one of lost data when the bytes that describe it have changed.
 func (s *session) fromStore(ctx context.Context, named reference.Named, platform platforms.MatchComparer) (*baseImage, error) {
 	name := reference.TagNameOnly(named).String()
 	record, err := s.store.Images().Get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := manifestFor(ctx, s.store.Content(), record.Target, platform)
+	manifest, err := s.verifiedManifest(ctx, record.Target, platform)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return &baseImage{name: name, target: record.Target, manifest: manifest, fetcher: s.lazyFetcher(named)}, nil
+}
+
+// verifiedManifest gives the manifest of target for a platform, after comparing it and its config with their digests.
+// Layers are compared when they are unpacked.
+func (s *session) verifiedManifest(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer) (ocispec.Descriptor, error) {
+	if err := s.store.VerifyBlob(ctx, target); err != nil {
+		return target, err
+	}
+	desc, err := manifestFor(ctx, s.store.Content(), target, platform)
+	if err != nil {
+		return target, err
+	}
+	if err := s.store.VerifyBlob(ctx, desc); err != nil {
+		return target, err
+	}
+	var manifest ocispec.Manifest
+	if err := readJSON(ctx, s.store.Content(), desc, &manifest); err != nil {
+		return target, err
+	}
+	return desc, s.store.VerifyBlob(ctx, manifest.Config)
 }
 
 // fromRegistry asks the registry of the name.
@@ -222,15 +252,33 @@ func manifestFor(ctx context.Context, store content.Store, target ocispec.Descri
 	best := images.LimitManifests(images.FilterPlatforms(images.ChildrenHandler(store), platform), platform, 1)
 	for images.IsIndexType(target.MediaType) {
 		fit, err := best.Handle(ctx, target)
+		if errdefs.IsNotFound(err) || err == nil && len(fit) == 0 {
+			return target, otherPlatforms(ctx, store, target)
+		}
 		if err != nil {
 			return target, err
-		}
-		if len(fit) == 0 {
-			return target, fmt.Errorf("no image for this platform: %w", errdefs.ErrNotFound)
 		}
 		target = fit[0]
 	}
 	return target, nil
+}
+
+// otherPlatforms is the error for an index that has nothing for the platform. It is a "not found".
+func otherPlatforms(ctx context.Context, store content.Store, index ocispec.Descriptor) error {
+	entries, err := images.Children(ctx, store, index)
+	if err != nil {
+		return err
+	}
+	var have []string
+	for _, entry := range entries {
+		if entry.Platform != nil && entry.Platform.OS != "unknown" {
+			have = append(have, platforms.Format(*entry.Platform))
+		}
+	}
+	if len(have) == 0 {
+		return errdefs.ErrNotFound.WithMessage("no image for the platform")
+	}
+	return errdefs.ErrNotFound.WithMessage("no image for the platform; there are " + strings.Join(have, ", "))
 }
 
 // read loads the config and the list of layers.
