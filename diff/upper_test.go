@@ -1,0 +1,384 @@
+package diff_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/lbuild/lbuild/diff"
+	"github.com/lbuild/lbuild/diff/internal/treetest"
+	"golang.org/x/sys/unix"
+)
+
+// dirs makes an upper and a lower directory of two trees, without a mount.
+func dirs(t *testing.T, upper, lower string) diff.UpperOptions {
+	t.Helper()
+	made := treetest.Lower(t, upper, lower)
+	return diff.UpperOptions{Upper: made[0], Lower: made[1:]}
+}
+
+// told walks and prints each change as its kind and path, and the error that ended the walk.
+func told(opts diff.UpperOptions) ([]string, error) {
+	var all []string
+	for c, err := range diff.Upper(context.Background(), opts) {
+		if err != nil {
+			return all, err
+		}
+		line := c.Kind.String() + " " + c.Path
+		if c.Opaque {
+			line += " opaque"
+		}
+		all = append(all, line)
+	}
+	return all, nil
+}
+
+func TestUpperWithoutLowerTellsEverythingAfterTheRoot(t *testing.T) {
+	opts := diff.UpperOptions{Upper: t.TempDir()}
+	treetest.Make(t, opts.Upper, "d/\nd/f\na")
+	got, err := told(opts)
+	want := []string{"add .", "add a", "add d", "add d/f"}
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("changes (-want +got):\n%s%v", d, err)
+	}
+}
+
+func TestUpperWithoutLowerTellsNoDeletions(t *testing.T) {
+	treetest.NeedRoot(t)
+	opts := diff.UpperOptions{Upper: t.TempDir()}
+	treetest.Make(t, opts.Upper, "d/ trusted.overlay.opaque=\"y\"\nd/gone char=0:0\ngone char=0:0")
+	got, err := told(opts)
+	if d := cmp.Diff([]string{"add .", "add d"}, got); d != "" || err != nil {
+		t.Errorf("changes (-want +got):\n%s%v", d, err)
+	}
+}
+
+func TestUpperTellsKinds(t *testing.T) {
+	treetest.NeedRoot(t)
+	opts := dirs(t, `
+		d/
+		d/added
+		d/changed "new"
+		d/gone char=0:0
+		d/same "x"
+		re/ trusted.overlay.opaque="y"
+		re/kept
+	`, `
+		d/
+		d/changed "old"
+		d/gone
+		d/same "x"
+		re/
+		re/kept
+	`)
+	got, err := told(opts)
+	want := []string{
+		"modify d", "delete d/gone", "add d/added", "modify d/changed", "modify re opaque", "modify re/kept",
+	}
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("changes (-want +got):\n%s%v", d, err)
+	}
+}
+
+func TestUpperCountsUnchangedFiles(t *testing.T) {
+	opts := dirs(t, "a \"123\"\nb \"12\"\nc \"x\"", "a \"123\"\nb \"12\"\nc \"y\"")
+	opts.Stats = new(diff.Stats)
+	got, err := told(opts)
+	if d := cmp.Diff([]string{"modify c"}, got); d != "" || err != nil {
+		t.Errorf("changes (-want +got):\n%s%v", d, err)
+	}
+	if d := cmp.Diff(&diff.Stats{Unchanged: 2, UnchangedBytes: 5}, opts.Stats); d != "" {
+		t.Errorf("stats (-want +got):\n%s", d)
+	}
+}
+
+func TestUpperComparesTimesAsTheEpochLeavesThem(t *testing.T) {
+	opts := dirs(t, "a mtime=200\nb mtime=200\nd/ mtime=300", "a mtime=150\nb mtime=50\nd/ mtime=200")
+	epoch := time.Unix(100, 5)
+	opts.Epoch = &epoch
+	got, err := told(opts)
+	if d := cmp.Diff([]string{"modify b"}, got); d != "" || err != nil {
+		t.Errorf("changes (-want +got):\n%s%v", d, err)
+	}
+}
+
+func TestUpperKnowsWhiteoutsThatAreAttributes(t *testing.T) {
+	treetest.NeedRoot(t)
+	opts := dirs(t, `
+		marked/ trusted.overlay.opaque="x"
+		marked/gone trusted.overlay.whiteout="y"
+		plain/
+		plain/kept trusted.overlay.whiteout="y"
+	`, `
+		marked/
+		marked/gone "1"
+		marked/there "2"
+		plain/
+		plain/kept "3"
+	`)
+	got, err := told(opts)
+	want := []string{"modify marked", "delete marked/gone", "modify plain", "modify plain/kept"}
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("changes (-want +got):\n%s%v", d, err)
+	}
+}
+
+func TestUpperFollowsNoLinkOutOfALowerDirectory(t *testing.T) {
+	outside := t.TempDir()
+	treetest.Make(t, outside, `secret "x"`)
+	opts := dirs(t, "d/\nd/secret \"x\"", "d -> "+outside)
+	got, err := told(opts)
+	if d := cmp.Diff([]string{"modify d", "add d/secret"}, got); d != "" || err != nil {
+		t.Errorf("changes (-want +got):\n%s%v", d, err)
+	}
+}
+
+func TestUpperRefusesMarksThatOverlayfsRefuses(t *testing.T) {
+	treetest.NeedRoot(t)
+	for _, redirect := range []string{"../etc", "a/b", "/a/../../etc", "/", "//a", ".", ".."} {
+		opts := dirs(t, fmt.Sprintf("d/ trusted.overlay.redirect=%q", redirect), "a/\na/f")
+		_, err := told(opts)
+		wantPathError(t, err, "d", diff.ErrMark)
+	}
+	_, err := told(dirs(t, `f "x" trusted.overlay.metacopy=""`, "g"))
+	wantPathError(t, err, "f", diff.ErrMark)
+}
+
+func TestUpperRefusesNamesThatChangeOutOfSight(t *testing.T) {
+	lower := treetest.Lower(t, "a \"x\"\nb => a")
+	o := treetest.Mount(t, lower, treetest.Options{Mount: []string{"index=on"}})
+	o.Sh(t, `printf y >a`)
+	_, err := told(diff.UpperOptions{Upper: o.Upper, Lower: lower})
+	wantPathError(t, err, "a", diff.ErrLinked)
+}
+
+// wantPathError fails the test unless err is a PathError for this path with this cause.
+func wantPathError(t *testing.T, err error, path string, cause error) {
+	t.Helper()
+	var pathErr *diff.PathError
+	if !errors.As(err, &pathErr) || pathErr.Path != path || !errors.Is(err, cause) {
+		t.Errorf("error is %v, want %v at %q", err, cause, path)
+	}
+}
+
+func TestOpenAndReadTellAFileThatChanged(t *testing.T) {
+	for name, meddle := range map[string]func(path string) error{
+		"vanished":    os.Remove,
+		"grown":       func(path string) error { return os.Truncate(path, 10) },
+		"shrunk":      func(path string) error { return os.Truncate(path, 1) },
+		"rewritten":   func(path string) error { return os.WriteFile(path, []byte("yyy"), 0o644) },
+		"a directory": func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o755)) },
+		"a link":      func(path string) error { return errors.Join(os.Remove(path), os.Symlink("/etc/passwd", path)) },
+		"a fifo":      func(path string) error { return errors.Join(os.Remove(path), unix.Mkfifo(path, 0o644)) },
+		"another": func(path string) error {
+			return errors.Join(os.WriteFile(path+"2", []byte("xxx"), 0o644), os.Rename(path+"2", path))
+		},
+	} {
+		t.Run(name+" before Open", func(t *testing.T) {
+			c, path := oneFile(t)
+			if err := meddle(path); err != nil {
+				t.Fatal(err)
+			}
+			r, err := c.Open()
+			if err == nil {
+				t.Error(r.Close())
+			}
+			wantPathError(t, err, "d/f", diff.ErrChanged)
+		})
+	}
+	for name, meddle := range map[string]func(path string) error{
+		"grown":     func(path string) error { return os.Truncate(path, 10) },
+		"shrunk":    func(path string) error { return os.Truncate(path, 1) },
+		"rewritten": func(path string) error { return os.WriteFile(path, []byte("yyy"), 0o644) },
+	} {
+		t.Run(name+" before Read", func(t *testing.T) {
+			c, path := oneFile(t)
+			r, err := c.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := meddle(path); err != nil {
+				t.Fatal(err)
+			}
+			_, err = io.ReadAll(r)
+			wantPathError(t, errors.Join(err, r.Close()), "d/f", diff.ErrChanged)
+		})
+	}
+}
+
+// oneFile walks a tree of one file with three bytes, and returns its change after the walk.
+func oneFile(t *testing.T) (diff.Change, string) {
+	t.Helper()
+	dir := t.TempDir()
+	treetest.Make(t, dir, "d/\nd/f \"xxx\"")
+	var last diff.Change
+	for c, err := range diff.Upper(context.Background(), diff.UpperOptions{Upper: dir}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = c
+	}
+	return last, filepath.Join(dir, "d/f")
+}
+
+func TestOpenWorksAfterTheWalk(t *testing.T) {
+	c, _ := oneFile(t)
+	r, err := c.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(r)
+	if string(got) != "xxx" || errors.Join(err, r.Close()) != nil {
+		t.Errorf("content is %q, %v", got, err)
+	}
+}
+
+func TestOpenRefusesWhatHasNoContent(t *testing.T) {
+	_, err := diff.Change{Path: "d"}.Open()
+	var pathErr *diff.PathError
+	if !errors.As(err, &pathErr) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestReadFillsHolesWithZeros(t *testing.T) {
+	const size = 5 << 20
+	dir := t.TempDir()
+	treetest.Make(t, dir, fmt.Sprintf("f size=%d", size))
+	for at, text := range map[int64]string{0: "start", 2<<20 + 17: "middle", size - 3: "end"} {
+		f, err := os.OpenFile(filepath.Join(dir, "f"), os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteAt([]byte(text), at)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(filepath.Join(dir, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c := range diff.Upper(context.Background(), diff.UpperOptions{Upper: dir}) {
+		if c.Path != "f" {
+			continue
+		}
+		r, err := c.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil || string(got) != string(want) {
+			t.Errorf("%d bytes that differ from the file's %d: %v", len(got), len(want), err)
+		}
+	}
+}
+
+func TestUpperStopsWhenToldSo(t *testing.T) {
+	opts := diff.UpperOptions{Upper: t.TempDir()}
+	treetest.Make(t, opts.Upper, "a/\na/b/\na/b/c\nd")
+	before := descriptors(t)
+	for stop := 1; stop <= 5; stop++ {
+		seen := 0
+		for _, err := range diff.Upper(context.Background(), opts) {
+			if seen++; err != nil || seen == stop {
+				break
+			}
+		}
+		if seen != stop {
+			t.Errorf("told %d changes, want %d", seen, stop)
+		}
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors are open, %d were", after, before)
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(open)
+}
+
+func TestUpperEndsWithTheContext(t *testing.T) {
+	opts := diff.UpperOptions{Upper: t.TempDir()}
+	treetest.Make(t, opts.Upper, "a\nb\nc")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var last error
+	seen := 0
+	for c, err := range diff.Upper(ctx, opts) {
+		last = err
+		seen++
+		if c.Path == "a" {
+			cancel()
+		}
+	}
+	if seen != 3 || !errors.Is(last, context.Canceled) {
+		t.Errorf("told %d times, the last with %v; want the root, a, and %v", seen, last, context.Canceled)
+	}
+}
+
+func TestUpperNeedsItsDirectories(t *testing.T) {
+	dir := t.TempDir()
+	missing := filepath.Join(dir, "missing")
+	for _, opts := range []diff.UpperOptions{
+		{},
+		{Upper: missing},
+		{Upper: dir, Lower: []string{missing}},
+	} {
+		if got, err := told(opts); !errors.Is(err, os.ErrNotExist) || got != nil {
+			t.Errorf("%+v: %v, %v", opts, got, err)
+		}
+	}
+}
+
+// TestUpperWalksPathsLongerThanASystemCallTakes makes its tree by steps, because no call takes the whole path.
+func TestUpperWalksPathsLongerThanASystemCallTakes(t *testing.T) {
+	opts := diff.UpperOptions{Upper: t.TempDir()}
+	root, err := os.OpenRoot(opts.Upper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, levels := strings.Repeat("n", 20), 500
+	at := root
+	for range levels {
+		if err := at.Mkdir(name, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		next, err := at.OpenRoot(name)
+		if err := errors.Join(err, at.Close()); err != nil {
+			t.Fatal(err)
+		}
+		at = next
+	}
+	if err := errors.Join(at.WriteFile("f", []byte("deep"), 0o644), at.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	var last diff.Change
+	for c, err := range diff.Upper(context.Background(), opts) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = c
+	}
+	r, err := last.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(r)
+	if string(got) != "deep" || errors.Join(err, r.Close()) != nil || len(last.Path) != levels*(len(name)+1)+1 {
+		t.Errorf("content of a path with %d bytes is %q, %v", len(last.Path), got, err)
+	}
+}
