@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
 
 	"github.com/lbuild/lbuild/build/buildfile"
 	"github.com/lbuild/lbuild/build/internal/cache"
@@ -153,30 +155,59 @@ func (s *session) openContext(ctx context.Context) error {
 // defaultNames are tried in this order where no Buildfile is named.
 var defaultNames = []string{"Buildfile", "Dockerfile", "Containerfile"}
 
+// readBuildfile reads the Buildfile's text. The user's path may lead anywhere; in a context, and in a tar above all, a
+// name may not.
 func (s *session) readBuildfile() error {
-	path := s.req.Buildfile
-	if path == "" {
-		for _, name := range defaultNames {
-			if _, err := os.Stat(filepath.Join(s.dir, name)); err == nil {
-				s.req.Buildfile, path = name, filepath.Join(s.dir, name)
-				break
-			}
+	if name := s.req.Buildfile; name != "" && s.req.ContextTar == nil {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("read the Buildfile: %w", err)
 		}
-	} else if s.req.ContextTar != nil {
-		path = filepath.Join(s.dir, filepath.Clean("/"+path))
+		s.req.BuildfileText, s.ignore = append([]byte{}, text...), name
+		return nil
 	}
-	if path == "" {
-		return fmt.Errorf("the context has no %s", strings.Join(defaultNames, ", "))
+	names := defaultNames
+	if s.req.Buildfile != "" {
+		names = []string{s.req.Buildfile}
 	}
-	text, err := os.ReadFile(path)
+	for _, name := range names {
+		text, err := s.readContext(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read %s in the context: %w", name, err)
+		}
+		s.req.Buildfile, s.req.BuildfileText = name, append([]byte{}, text...)
+		s.ignore = filepath.Join(s.dir, filepath.Clean("/"+name))
+		return nil
+	}
+	return fmt.Errorf("the context has no %s", strings.Join(names, ", "))
+}
+
+// maxBuildfile bounds a Buildfile in a context.
+const maxBuildfile = 16 << 20 // bytes
+
+// readContext reads a regular file of the context, also through links that stay in it.
+func (s *session) readContext(name string) ([]byte, error) {
+	root, err := os.OpenRoot(s.dir)
 	if err != nil {
-		return fmt.Errorf("read the Buildfile: %w", err)
+		return nil, err
 	}
-	if text == nil {
-		text = []byte{}
+	defer root.Close()
+	f, err := root.OpenFile(strings.TrimPrefix(filepath.Clean("/"+name), "/"), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
 	}
-	s.req.BuildfileText, s.ignore = text, path
-	return nil
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxBuildfile {
+		return nil, fmt.Errorf("it is no regular file of at most %d bytes", maxBuildfile)
+	}
+	return io.ReadAll(io.LimitReader(f, maxBuildfile))
 }
 
 // parse reads the Buildfile and plans its stages.

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -48,6 +49,9 @@ func (l *layers) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mo
 	diffID, err := l.apply(ctx, desc, mounts)
 	if want := l.diffIDs[desc.Digest]; err == nil && diffID != want {
 		err = fmt.Errorf("its tar has the diff-id %s, not %s as the config says", diffID, want)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("it is cut off: %w", err)
 	}
 	if err != nil {
 		return ocispec.Descriptor{}, &layerError{desc.Digest, err}
