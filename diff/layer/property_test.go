@@ -95,7 +95,7 @@ var operations = []operation{
 	{"chmod", func(_, from, to string) error { return os.Chmod(to, 0o700|os.FileMode(len(from)%8)) }},
 	{"chown to the same", func(_, _, to string) error { return os.Lchown(to, -1, 0) }},
 	{"chown", func(_, _, to string) error { return os.Lchown(to, 3, 4) }},
-	{"set attribute", func(_, from, to string) error { return unix.Lsetxattr(to, "user.k", []byte(from), 0) }},
+	{"set attribute", setAttribute},
 	{"remove attribute", func(_, _, to string) error { return unix.Lremovexattr(to, "user.k") }},
 	{"mkfifo", func(_, _, to string) error { return unix.Mkfifo(to, 0o600) }},
 	// Last, because a link group of a lower directory falls apart when one name is copied up: that is how overlayfs is
@@ -123,6 +123,15 @@ func rewrite(_, _, to string) error {
 		os.WriteFile(to, bytes.Repeat([]byte{'r'}, int(info.Size())), 0o600),
 		os.Chtimes(to, info.ModTime(), info.ModTime()),
 	)
+}
+
+// setAttribute leaves directories alone: containerd's unpacker does not take attributes from one that is there.
+func setAttribute(_, from, to string) error {
+	info, err := os.Lstat(to)
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	return unix.Lsetxattr(to, "user.k", []byte(filepath.Base(from)), 0)
 }
 
 func firstError(a, b error) error {

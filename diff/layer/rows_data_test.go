@@ -205,6 +205,33 @@ var metadata = []row{
 		want:  `f "x" user.l="w"`,
 	},
 	{
+		name:        "an attribute of a directory that is gone",
+		lower:       []string{`d/ user.k="v" user.l="w"`},
+		step:        `setfattr -x user.k d`,
+		want:        `d/ user.l="w"`,
+		unpackLoses: "that a directory has fewer attributes",
+	},
+	{
+		name: "capabilities of one user namespace",
+		step: `touch f; setfattr -n security.capability -v 0x0100000300200000000000000000000000000000e8030000 f`,
+		want: `f security.capability="\x01\x00\x00\x02\x00 \x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"`,
+
+		unpackLoses: "nothing, but the file has them in another form",
+	},
+	{
+		name: "an access list",
+		step: `mkdir d; setfattr -n system.posix_acl_default -v 0x0200000001000700ffffffff04000500ffffffff20000500ffffffff d`,
+		want: `d/ system.posix_acl_default="\x02\x00\x00\x00\x01\x00\a\x00\xff\xff\xff\xff\x04\x00\x05\x00\xff\xff\xff\xff` +
+			` \x00\x05\x00\xff\xff\xff\xff"`,
+	},
+	{
+		name: "labels of the machine are left out",
+		step: `touch f; setfattr -n security.selinux -v system_u f; setfattr -n user.k -v v f`,
+		want: `f user.k="v"`,
+
+		unpackLoses: "labels, because the layer has none",
+	},
+	{
 		name: "capabilities",
 		step: `touch f; setcap cap_net_raw+ep f`,
 		want: `f security.capability="\x01\x00\x00\x02\x00 \x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"`,
@@ -238,7 +265,11 @@ var metadata = []row{
 		step: `mkfifo p; mknod c c 5 1; mknod b b 259 70000`,
 		want: "b block=259:70000\nc char=5:1\np fifo",
 	},
-	{name: "bits above the permissions", step: `mkdir d; chmod 3777 d; touch f; chmod 7777 f`, want: "d/ mode=3777\nf mode=7777"},
+	{
+		name: "bits above the permissions",
+		step: `mkdir d; chmod 3777 d; touch f; chmod 7777 f`,
+		want: "d/ mode=3777\nf mode=7777",
+	},
 }
 
 var names = []row{
