@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -44,11 +45,29 @@ func (b *Builder) push(ctx context.Context, name string, target ocispec.Descript
 	if err != nil {
 		return err
 	}
-	return b.remote.Push(ctx, b.store.Content(), target, named, func(p remote.Progress) {
+	err = b.remote.Push(ctx, b.store.Content(), target, named, func(p remote.Progress) {
 		events(Event{
 			Type: EventPush, Name: named.String(), Digest: string(p.Digest), State: State(p.State), Current: p.Current, Total: p.Total,
 		})
 	})
+	if err != nil {
+		return err
+	}
+	return b.markPushed(ctx, named, target)
+}
+
+// markPushed remembers which repository has the parts of an image, so that the next push to another repository of the
+// same registry mounts them.
+func (b *Builder) markPushed(ctx context.Context, to reference.Named, target ocispec.Descriptor) error {
+	var parts []ocispec.Descriptor
+	collect := images.HandlerFunc(func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		parts = append(parts, desc)
+		return images.Children(ctx, b.store.Content(), desc)
+	})
+	if err := images.Walk(ctx, collect, target); err != nil {
+		return fmt.Errorf("parts of %s: %w", to, err)
+	}
+	return remote.MarkSource(ctx, b.store.Content(), to, parts...)
 }
 
 // platformName is the platform of a stage, for its keys.
