@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/platforms"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
@@ -88,6 +90,9 @@ func diffIDs(layers []Layer) []digest.Digest {
 // finish fills in what the config says of the whole image.
 func (s *session) finish(config *dockerspec.DockerOCIImage, layers []Layer) {
 	config.RootFS.DiffIDs = diffIDs(layers)
+	if s.req.Platform != nil {
+		config.Platform = requested(config.Platform, s.platform)
+	}
 	for k, v := range s.req.Labels {
 		if config.Config.Labels == nil {
 			config.Config.Labels = map[string]string{}
@@ -101,6 +106,19 @@ func (s *session) finish(config *dockerspec.DockerOCIImage, layers []Layer) {
 		}
 	}
 	config.Created = s.clamp(config.Created)
+}
+
+// requested is the platform of an image that was asked for one: as in docker that one, also where the last FROM has
+// another --platform. What the request leaves open stays as it is.
+func requested(have, want ocispec.Platform) ocispec.Platform {
+	if have.OS == want.OS && have.Architecture == want.Architecture {
+		want.Variant = cmp.Or(want.Variant, have.Variant)
+		want.OSVersion = cmp.Or(want.OSVersion, have.OSVersion)
+	}
+	if want.OSFeatures == nil {
+		want.OSFeatures = have.OSFeatures
+	}
+	return platforms.Normalize(want)
 }
 
 // clamp moves a time that is later than the epoch to it.

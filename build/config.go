@@ -20,8 +20,8 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // defaultShell runs the shell form of RUN, CMD and ENTRYPOINT where no SHELL is set.
 var defaultShell = []string{"/bin/sh", "-c"}
 
-// configure applies an instruction that only changes the image's config, and gives its line in the history.
-// ok is false for instructions that change files.
+// configure applies an instruction that only changes the image's config, and gives its line in the history, "" for
+// none. ok is false for instructions that change files.
 func (st *stage) configure(cmd instructions.Command) (createdBy string, ok bool, err error) {
 	c := &st.image.Config
 	switch cmd := cmd.(type) {
@@ -49,8 +49,7 @@ func (st *stage) configure(cmd instructions.Command) (createdBy string, ok bool,
 		c.Healthcheck = cmd.Health
 		createdBy = fmt.Sprintf("HEALTHCHECK %+v", *cmd.Health)
 	case *instructions.OnbuildCommand:
-		c.OnBuild = append(slices.Clip(c.OnBuild), cmd.Expression)
-		createdBy = "ONBUILD " + cmd.Expression
+		c.OnBuild = append(slices.Clip(c.OnBuild), cmd.Expression) // as in docker without a line in the history
 	case *instructions.ShellCommand:
 		c.Shell = cmd.Shell
 		createdBy = fmt.Sprintf("SHELL %v", cmd.Shell)
@@ -72,7 +71,6 @@ func (st *stage) configure(cmd instructions.Command) (createdBy string, ok bool,
 // declare makes ARGs visible to what follows. A value given to the build wins over the default; without either, the
 // value of an ARG before the first FROM counts.
 func (st *stage) declare(cmd *instructions.ArgCommand) (string, error) {
-	words := st.s.file.Expander(cmd.Location(), shell.EnvsFromSlice(st.vars))
 	list := []string{"ARG"}
 	for _, arg := range cmd.Args {
 		value, ok := st.s.argValues[arg.Key]
@@ -80,6 +78,7 @@ func (st *stage) declare(cmd *instructions.ArgCommand) (string, error) {
 		case ok:
 		case arg.Value != nil:
 			var err error
+			words := st.s.file.Expander(cmd.Location(), shell.EnvsFromSlice(st.vars)) // with those before it in the line
 			if value, err = words.Word(*arg.Value); err != nil {
 				return "", err
 			}
@@ -192,5 +191,6 @@ func emptyImage(p ocispec.Platform) dockerspec.DockerOCIImage {
 	var img dockerspec.DockerOCIImage
 	img.Platform = p
 	img.RootFS.Type = "layers"
+	img.Config.WorkingDir = "/"
 	return img
 }

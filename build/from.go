@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -45,6 +46,10 @@ func (st *stage) from(ctx context.Context) error {
 func (st *stage) inherit(parent *stage) {
 	st.image = cloneImage(parent.image)
 	st.vars, st.args = parent.vars, parent.args
+	for _, kv := range st.image.Config.Env {
+		key, value, _ := strings.Cut(kv, "=")
+		st.vars = setVar(st.vars, key, value) // an ARG that hid an ENV ends with its stage
+	}
 	st.key, st.snapshot, st.base, st.created = parent.key, parent.snapshot, parent.base, parent.created
 	st.made = slices.Clone(parent.made)
 	st.image.Config.OnBuild = nil // the plan has put them into this stage

@@ -111,8 +111,10 @@ func (st *stage) do(ctx context.Context, cmd instructions.Command) error {
 	if err != nil {
 		return err
 	}
-	if ok {
+	if ok && createdBy != "" {
 		st.remember(createdBy)
+	}
+	if ok {
 		return nil
 	}
 	switch cmd := cmd.(type) {
