@@ -478,6 +478,9 @@ var spoilers = map[string]func(name string) error{
 // TestDamagedBlobsAreMadeAgain damages every blob of an image: layers of the build and of its base, config and manifest.
 func TestDamagedBlobsAreMadeAgain(t *testing.T) {
 	for name, spoil := range spoilers {
+		if !long && (name == "emptied" || name == "a flipped byte") {
+			continue // the others show as much
+		}
 		t.Run(name, func(t *testing.T) {
 			m := newMeter(t)
 			dir := m.context("-- Buildfile --\nFROM base\nCOPY a /a\nRUN seq 1 10000 >/c\n-- a --\na\n")
