@@ -19,19 +19,22 @@ type change struct {
 	cmd       instructions.Command
 	name      string // as shown to the user
 	createdBy string
-	key       cache.Key
+	key       cache.Key                                    // of all that it can see, for the keys of later steps
 	apply     func(ctx context.Context, root string) error // on a mounted workspace
 }
 
 // change gives the stage the tree that c makes: the recorded one where its key is known, else a new one.
 func (st *stage) change(ctx context.Context, c change) error {
-	step, cached, err := st.find(ctx, c)
+	// One step may have run twice, with different results. What was made on one of them does not fit the other: its layer
+	// says what changed on that one.
+	recorded := cache.NewKey(string(c.key), st.snapshot)
+	step, cached, err := st.find(ctx, recorded)
 	if err != nil {
 		return err
 	}
 	if !cached {
 		cached = true // unless this stage is the one that runs it
-		step, err = st.s.flight.do(c.key, func() (cache.Step, error) { cached = false; return st.make(ctx, c) })
+		step, err = st.s.flight.do(recorded, func() (cache.Step, error) { cached = false; return st.make(ctx, c, recorded) })
 		if err != nil {
 			return err
 		}
@@ -51,16 +54,16 @@ func (st *stage) change(ctx context.Context, c change) error {
 }
 
 // find looks the step up, unless the user asked to run it again.
-func (st *stage) find(ctx context.Context, c change) (cache.Step, bool, error) {
+func (st *stage) find(ctx context.Context, recorded cache.Key) (cache.Step, bool, error) {
 	if st.s.noCache(st.Name) {
 		return cache.Step{}, false, nil
 	}
-	return st.s.cache.Step(ctx, c.key)
+	return st.s.cache.Step(ctx, recorded)
 }
 
 // make runs the step in a workspace on the last snapshot, freezes the workspace and records it. A step that fails or
 // is canceled leaves nothing.
-func (st *stage) make(ctx context.Context, c change) (_ cache.Step, err error) {
+func (st *stage) make(ctx context.Context, c change, recorded cache.Key) (_ cache.Step, err error) {
 	if err := st.s.slots.Acquire(ctx, 1); err != nil {
 		return cache.Step{}, err
 	}
@@ -74,7 +77,7 @@ func (st *stage) make(ctx context.Context, c change) (_ cache.Step, err error) {
 		return cache.Step{}, err
 	}
 	step := cache.Step{Snapshot: name, Created: time.Now().UTC().Truncate(time.Second), Seconds: time.Since(started).Seconds()}
-	return step, st.s.cache.PutStep(ctx, c.key, step)
+	return step, st.s.cache.PutStep(ctx, recorded, step)
 }
 
 // inWorkspace applies a change to a new workspace on the stage's snapshot and freezes it.
