@@ -25,8 +25,9 @@ func (st *stage) exec(ctx context.Context, cmd *instructions.RunCommand) error {
 		cmd:       cmd,
 		name:      title(cmd),
 		createdBy: "RUN " + strings.Join(append(countedArgs(visible), args...), " "),
-		key: cache.NewKey("run", string(st.key), cache.List(args), cache.List(withoutProxies(st.vars)), cache.List(visible),
-			st.image.Config.User, st.image.Config.WorkingDir, st.platformName(), string(network), hostsText(st.s.req.Hosts), scriptText(script)),
+		key: cache.NewKey("run", string(st.key), cache.List(args), scriptText(script), cache.List(st.image.Config.Env),
+			cache.List(withoutProxies(st.vars)), cache.List(visible), st.image.Config.User, st.image.Config.WorkingDir,
+			st.platformName(), string(network), hostsText(st.s.req.Hosts)),
 	}
 	c.apply = func(ctx context.Context, root string) error {
 		return st.runIn(ctx, root, args, network, script)
@@ -105,7 +106,8 @@ func (st *stage) network(cmd *instructions.RunCommand) run.Network {
 	return run.HostNetwork
 }
 
-// proxyVars reach RUN from the build arguments without being declared, and never enter keys, history or config.
+// proxyVars reach RUN from the build arguments without being declared, and enter no key, history or config from there.
+// What an ENV sets is part of the image, whatever its name.
 var proxyVars = []string{"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"}
 
 func isProxy(name string) bool {

@@ -40,3 +40,15 @@ RUN cmp /first /second
 		})
 	}
 }
+
+// TestAProxyOfTheImageCounts: a proxy that the Buildfile puts into the image is no matter of where the build runs.
+func TestAProxyOfTheImageCounts(t *testing.T) {
+	l := newLab(t)
+	for _, proxy := range []string{"http://one", "http://two"} {
+		dir := l.context("-- Buildfile --\nFROM base\nENV http_proxy=" + proxy + "\nRUN env | grep proxy >/seen\n")
+		l.mustBuild(dir, "-o", "tree")
+		if got, want := l.must("cat", "tree/seen"), "http_proxy="+proxy+"\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
