@@ -180,6 +180,16 @@ func TestCopyRefusesFileThatChanged(t *testing.T) {
 	checkError(t, err, ErrChanged, `"d/f"`)
 }
 
+// A step is known by the digest of what was selected: a link with another target must not be copied under it.
+func TestCopyRefusesALinkThatChangedAfterItWasSelected(t *testing.T) {
+	dir := makeTree(t, "d/link -> one")
+	sel := selectAll(t, openTree(t, dir, Options{}), "d")
+	must(t, os.Remove(filepath.Join(dir, "d", "link")))
+	must(t, os.Symlink("two", filepath.Join(dir, "d", "link")))
+	err := Copy(t.Context(), makeTree(t, ""), sel, "/", CopyOptions{})
+	checkError(t, err, ErrChanged, `"d/link"`)
+}
+
 func TestCopyNeverFollowsLinkThatTookThePlaceOfADirectory(t *testing.T) {
 	dir := makeTree(t, "d/f \"one\"")
 	sel := selectAll(t, openTree(t, dir, Options{}), "d")

@@ -21,6 +21,9 @@ func (c *copier) leaf(d *target, n *node, name string) error {
 		return err
 	}
 	defer f.Close()
+	if err := unchanged(f, &n.meta); err != nil {
+		return err
+	}
 	if n.meta.isLink() {
 		return c.link(d, f, &n.meta, name)
 	}
@@ -78,6 +81,9 @@ func (c *copier) file(d *target, from string, m *meta, name string) error {
 	err = c.bytes(dst, src, m.size)
 	if err == nil {
 		err = c.dressFrom(dst, src, m)
+	}
+	if err == nil {
+		err = unchanged(src, m) // or else the copy might be half of the old and half of the new
 	}
 	if err == nil {
 		err = setTime(d.to, name, m)

@@ -51,14 +51,19 @@ func (r *root) openRegular(name string, m *meta) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	got, err := statFile(f)
-	if err == nil && !got.same(m) {
-		err = fmt.Errorf("%q %w", name, ErrChanged)
-	}
-	if err != nil {
+	if err := unchanged(f, m); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// unchanged returns why an open file is no longer what m describes.
+func unchanged(f *os.File, m *meta) error {
+	got, err := statFile(f)
+	if err == nil && !got.same(m) {
+		err = fmt.Errorf("%q %w", f.Name(), ErrChanged)
+	}
+	return err
 }
 
 // list opens a directory and gives the names in it, sorted. The caller closes the directory.
