@@ -254,7 +254,7 @@ func (s *session) contextTree() (*source.Tree, error) {
 // tree opens a directory that the user named, once. Everything in it counts as owned by root. Digests of its files
 // are kept in the store, so that the next build reads only what changed.
 func (s *session) tree(dir, buildfile string) (*source.Tree, error) {
-	return s.trees.do(dir, func() (*source.Tree, error) {
+	return s.trees.do(dir+"\x00"+buildfile, func() (*source.Tree, error) { // its ignore file counts in one of the two only
 		patterns, err := source.ReadIgnore(dir, buildfile)
 		if err != nil {
 			return nil, err
@@ -272,20 +272,26 @@ func (s *session) tree(dir, buildfile string) (*source.Tree, error) {
 	})
 }
 
-// digests loads what is remembered of the files of a directory, and saves it when the build ends.
+// digests loads what is remembered of the files of a directory, and saves it when the build ends. A directory that ends
+// with the build has none.
 func (s *session) digests(dir string) (*source.DigestCache, error) {
 	abs, err := filepath.Abs(dir)
-	if err != nil {
+	if err != nil || strings.HasPrefix(abs, s.lease.Dir()+"/") {
 		return nil, err
 	}
-	file := filepath.Join(s.store.Root(), "digests", string(cache.NewKey(abs)))
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return nil, err
-	}
+	file := filepath.Join(digestsDir(s.store), string(cache.NewKey(abs)))
 	digests, err := source.LoadDigests(file)
 	if err != nil {
 		return nil, err
 	}
-	s.onClose(func() error { return digests.Save(file) })
+	s.onClose(func() error {
+		if err := digests.Save(file); err != nil {
+			s.warn(0, fmt.Sprintf("the next build reads all of %s again: %v", dir, err))
+		}
+		return nil
+	})
 	return digests, nil
 }
+
+// digestsDir is where digests of context files are kept.
+func digestsDir(store *snapshot.Store) string { return filepath.Join(store.Root(), "digests") }

@@ -62,8 +62,11 @@ func LoadDigests(file string) (*DigestCache, error) {
 	return c, nil
 }
 
-// Save writes the cache to file, whole or not at all. Of several processes the last one wins.
+// Save writes the cache to file, whole or not at all, and makes its directory. Of several processes the last one wins.
 func (c *DigestCache) Save(file string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
 	if err != nil {
 		return err
