@@ -325,7 +325,7 @@ func (s *session) unpacked(ctx context.Context, img *baseImage) (string, error) 
 	return s.trunks.do(img.manifest.Digest, func() (string, error) {
 		name, err := s.store.Unpack(ctx, img.manifest, nil, img.fetcher)
 		if err != nil || img.pulled == nil {
-			return name, err
+			return name, registryError(err)
 		}
 		if err := remote.MarkSource(ctx, s.store.Content(), img.pulled, img.layers...); err != nil {
 			return "", err
@@ -333,4 +333,13 @@ func (s *session) unpacked(ctx context.Context, img *baseImage) (string, error) 
 		s.events.emit(Event{Type: EventPull, Name: img.name, State: StateDone})
 		return name, s.putImage(ctx, img.name, img.target)
 	})
+}
+
+// registryError gives trouble with a registry without the ways that it came: it names image and blob itself. Other errors
+// stay what they are.
+func registryError(err error) error {
+	if trouble, ok := errors.AsType[*remote.Error](err); ok {
+		return trouble
+	}
+	return err
 }

@@ -38,7 +38,7 @@ func (p *pull) run(ctx context.Context) error {
 			return err
 		}
 		if _, err := p.store.Unpack(ctx, p.image.Manifest, nil, reportingFetcher(fetcher, p.name, p.events.emit)); err != nil {
-			return err
+			return registryError(err)
 		}
 		if err := remote.MarkSource(ctx, p.store.Content(), p.ref, p.image.Layers...); err != nil {
 			return err

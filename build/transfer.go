@@ -15,13 +15,17 @@ import (
 	"github.com/lbuild/lbuild/build/internal/remote"
 )
 
-// withLease runs fn under a lease of its own.
+// withLease runs fn under a lease of its own. After an error, what fn brought into the store and nothing names is removed.
 func (b *Builder) withLease(ctx context.Context, fn func(context.Context) error) (err error) {
 	lease, err := b.store.Lease(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, lease.Release()) }()
+	defer func() {
+		if err = errors.Join(err, lease.Release()); err != nil {
+			err = errors.Join(err, b.store.Collect(context.WithoutCancel(ctx)))
+		}
+	}()
 	return fn(lease.Context(ctx))
 }
 

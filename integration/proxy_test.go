@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -19,8 +20,9 @@ type proxy struct {
 	host   string
 	server *httptest.Server
 
-	mu   sync.Mutex
-	seen []*http.Request
+	mu     sync.Mutex
+	seen   []*http.Request
+	faults fault
 }
 
 // fault answers a request itself and returns true, or leaves it to the registry.
@@ -33,10 +35,11 @@ func startProxy(t testing.TB, registry string, spoil fault) *proxy {
 		r.SetURL(&url.URL{Scheme: "http", Host: registry})
 		r.Out.Host = r.In.Host // so that the registry's own links lead here
 	}}
-	p := &proxy{}
+	p := &proxy{faults: spoil}
 	p.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		p.seen = append(p.seen, r.Clone(r.Context()))
+		spoil := p.faults
 		p.mu.Unlock()
 		if spoil == nil || !spoil(w, r) {
 			forward.ServeHTTP(w, r)
@@ -47,6 +50,28 @@ func startProxy(t testing.TB, registry string, spoil fault) *proxy {
 	t.Cleanup(p.stop)
 	p.host = p.server.Listener.Addr().String()
 	return p
+}
+
+// spoil changes what happens to further requests; nil is nothing. hits returns how many it has happened to.
+func (p *proxy) spoil(f fault) (hits func() int) {
+	var n atomic.Int64
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.faults = nil
+	if f != nil {
+		p.faults = func(w http.ResponseWriter, r *http.Request) (hit bool) {
+			defer func() {
+				if e := recover(); e != nil {
+					n.Add(1)
+					panic(e) // it ends the connection
+				} else if hit {
+					n.Add(1)
+				}
+			}()
+			return f(w, r)
+		}
+	}
+	return func() int { return int(n.Load()) }
 }
 
 // stop makes the address refuse connections. It may be repeated.

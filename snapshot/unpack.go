@@ -165,6 +165,9 @@ func (p *pull) fetch(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.De
 	}
 	defer p.store.fetches.Release(1)
 	_, err := remotes.FetchHandler(p.store.blobs, p.fetcher)(ctx, desc)
+	if errdefs.IsFailedPrecondition(err) {
+		err = errdefs.ErrFailedPrecondition.WithMessage("the bytes that came are not those of this digest")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fetch %s: %w", desc.Digest, err)
 	}

@@ -259,7 +259,7 @@ func TestUnpackRefusesBadImages(t *testing.T) {
 				}
 			}
 			return target
-		}, "unexpected commit digest"},
+		}, "are not those of this digest"},
 		"truncated layer": {func(t *testing.T, r *registry) ocispec.Descriptor {
 			target := r.putImage(t, good(t))
 			for d, data := range r.blobs {

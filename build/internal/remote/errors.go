@@ -41,8 +41,8 @@ func (c *Client) explain(ctx context.Context, op string, ref reference.Named, er
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if _, ok := errors.AsType[*Error](err); ok {
-		return err
+	if known, ok := errors.AsType[*Error](err); ok {
+		return known
 	}
 	return &Error{Op: op, Ref: reference.FamiliarString(ref), Reason: c.reason(reference.Domain(ref), err), Err: err}
 }
@@ -128,7 +128,8 @@ func unreachable(cause error) string {
 		return "speaks plain http only; name it with --insecure-registry if that is right"
 	case errors.Is(cause, syscall.ECONNREFUSED):
 		return "refused the connection; check that a registry runs there"
-	case errors.Is(cause, io.EOF), errors.Is(cause, io.ErrUnexpectedEOF), errors.Is(cause, syscall.ECONNRESET):
+	case errors.Is(cause, io.EOF), errors.Is(cause, io.ErrUnexpectedEOF), errors.Is(cause, syscall.ECONNRESET),
+		errors.Is(cause, syscall.EPIPE), errors.Is(cause, net.ErrClosed):
 		return "closed the connection without an answer"
 	}
 	return "could not be reached (" + cause.Error() + ")"

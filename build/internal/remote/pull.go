@@ -126,7 +126,8 @@ func (p *puller) wrongBytes(ctx context.Context, desc ocispec.Descriptor, err er
 	if errdefs.IsNotFound(abort) {
 		abort = nil
 	}
-	return errors.Join(fmt.Errorf("the registry's bytes for %s do not have this digest: %w", desc.Digest, err), abort)
+	text := fmt.Sprintf("the bytes that the registry sent for %s do not have this digest", desc.Digest)
+	return errors.Join(errdefs.ErrFailedPrecondition.WithMessage(text), abort)
 }
 
 // MarkSource writes on blobs in store that ref's repository has them, so that a push to the same registry can mount

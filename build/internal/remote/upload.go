@@ -22,10 +22,15 @@ func (p *pusher) pushPart(ctx context.Context, desc ocispec.Descriptor) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = p.client.patience.pause
 	pause.Multiplier = 2
-	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, p.try(ctx, desc) },
+	tries := 0
+	_, err := backoff.Retry(ctx, func() (struct{}, error) { tries++; return struct{}{}, p.try(ctx, desc) },
 		backoff.WithBackOff(pause),
 		backoff.WithMaxTries(uint(p.client.patience.tries)),
 		backoff.WithMaxElapsedTime(0))
+	// After another part has failed, err is that part's.
+	if failed, ok := errors.AsType[*failure](err); ok && failed.upload && ctx.Err() == nil {
+		failed.tries = tries
+	}
 	return err
 }
 
