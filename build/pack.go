@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -41,13 +42,18 @@ func (s *session) pack(ctx context.Context, made madeStep, c compress.Compressio
 
 // packNow walks the snapshot, writes the layer into the store and says so.
 func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compression) (cache.Layer, error) {
+	workers, release, err := s.workers(ctx, c)
+	if err != nil {
+		return cache.Layer{}, err
+	}
+	defer release()
 	if err := s.slots.Acquire(ctx, 1); err != nil {
 		return cache.Layer{}, err
 	}
 	defer s.slots.Release(1)
 	started := time.Now()
 	s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: StateStarted})
-	result, err := s.writeLayer(ctx, made, c)
+	result, err := s.writeLayer(ctx, made, c, workers)
 	took := time.Since(started)
 	if err != nil {
 		s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: outcome(ctx, err, took).State, Text: err.Error()})
@@ -60,7 +66,7 @@ func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compres
 	return cache.Layer{Result: result, Seconds: took.Seconds()}, nil
 }
 
-func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Compression) (_ layer.Result, err error) {
+func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Compression, workers int) (_ layer.Result, err error) {
 	dirs, err := s.store.Dirs(ctx, made.Snapshot)
 	if err != nil {
 		return layer.Result{}, err
@@ -74,11 +80,35 @@ func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Comp
 		Upper: dirs.Upper, Lower: dirs.Lower, UserXattr: dirs.UserXattr, Whiteouts: s.req.Whiteouts, Epoch: s.req.Epoch,
 		Warn: func(w diff.Warning) { s.warn(made.line, w.String()) },
 	})
-	result, err := layer.Write(ctx, blob, changes, layer.Options{Compression: c, Epoch: s.req.Epoch})
+	result, err := layer.Write(ctx, blob, changes, layer.Options{Compression: c, Workers: workers, Epoch: s.req.Epoch})
 	if err != nil || result.Entries == 0 {
 		return result, err
 	}
 	return result, blob.Commit(ctx, result.Size, result.Digest, map[string]string{labelUncompressed: string(result.DiffID)})
+}
+
+// packMemory is about what all layers that are packed at once may take.
+const packMemory = 192 << 20 // bytes
+
+// workers waits for the memory to compress one layer, and says how many workers that is enough for. The caller releases
+// it.
+func (s *session) workers(ctx context.Context, c compress.Compression) (n int, release func(), err error) {
+	n, take := share(c, runtime.GOMAXPROCS(0))
+	if err := s.memory.Acquire(ctx, take); err != nil {
+		return 0, nil, err
+	}
+	return n, func() { s.memory.Release(take) }, nil
+}
+
+// share is what one layer may have: up to half of the memory, so that small layers need not wait for a large one, but
+// enough for the two workers without which nothing is compressed.
+func share(c compress.Compression, cores int) (workers int, memory int64) {
+	each := c.WorkerMemory()
+	if each == 0 {
+		return cores, 0
+	}
+	workers = min(max(cores, 2), max(2, int(packMemory/2/each)))
+	return workers, min(int64(workers)*each, packMemory)
 }
 
 // variant names everything besides the snapshot that a layer's bytes depend on.

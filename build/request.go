@@ -43,6 +43,7 @@ type Request struct {
 	Compression compress.Compression
 	Whiteouts   diff.Whiteouts
 	Epoch       *time.Time // no time in layers, config and history is later
+	Verify      bool       // unpack each layer that is packed, and fail unless that gives the step's tree
 
 	// Events is called for everything that happens, one call at a time, in order; nil drops the events.
 	// It must return soon: the build waits for it.

@@ -26,4 +26,6 @@ type Layer struct {
 	Base             bool          `json:"base"`
 	Seconds          float64       `json:"seconds"`                // the step
 	PackSeconds      float64       `json:"pack_seconds,omitempty"` // walk, tar, compression and digests
+	Unchanged        int           `json:"unchanged,omitempty"`    // files that were copied up, not changed and left out
+	UnchangedBytes   int64         `json:"unchanged_bytes,omitempty"`
 }

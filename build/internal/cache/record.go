@@ -24,7 +24,9 @@ type Step struct {
 // Layer is a packed snapshot.
 type Layer struct {
 	layer.Result
-	Seconds float64 `json:"pack_seconds"`
+	Seconds        float64 `json:"pack_seconds"`
+	Unchanged      int     `json:"unchanged,omitempty"` // files that were left out because they did not change
+	UnchangedBytes int64   `json:"unchanged_bytes,omitempty"`
 }
 
 // Descriptor is the layer's blob as a manifest names it.
