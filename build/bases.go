@@ -297,8 +297,18 @@ func (b *baseImage) read(ctx context.Context, store content.Store) error {
 	return nil
 }
 
+// maxJSON bounds manifests and configs, which are read into memory.
+const maxJSON = 8 << 20 // bytes
+
 func readJSON(ctx context.Context, store content.Store, desc ocispec.Descriptor, into any) error {
-	data, err := content.ReadBlob(ctx, store, desc)
+	info, err := store.Info(ctx, desc.Digest)
+	if err == nil && info.Size > maxJSON {
+		err = fmt.Errorf("%d bytes are more than the %d that are read", info.Size, maxJSON)
+	}
+	var data []byte
+	if err == nil {
+		data, err = content.ReadBlob(ctx, store, desc)
+	}
 	if err != nil {
 		return fmt.Errorf("read %s %s: %w", desc.MediaType, desc.Digest, err)
 	}

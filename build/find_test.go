@@ -340,3 +340,13 @@ func TestImagesOfOneArchiveCollectTheirNames(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+func TestConfigOfAnySizeIsNotReadIntoMemory(t *testing.T) {
+	b, ctx := newTestBuilder(t)
+	desc := putBlob(ctx, t, b, ocispec.MediaTypeImageConfig, strings.Repeat("x", maxJSON))
+	desc.Size = 2
+	var text string
+	if err := readJSON(ctx, b.store.Content(), desc, &text); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("got %v, want that it is too large", err)
+	}
+}

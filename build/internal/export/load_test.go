@@ -62,6 +62,17 @@ func writeAs(t testing.TB, w io.Writer, format string, store content.Store, img 
 	}
 }
 
+// The descriptor may come from an archive's index, and say of a blob what it likes.
+func TestManifestOfAnySizeIsNotReadIntoMemory(t *testing.T) {
+	store, _ := newStore(t)
+	text := []byte(`{"schemaVersion":2,"annotations":{"x":"` + strings.Repeat("x", maxManifest) + `"}}`)
+	manifest := put(t, store, ocispec.MediaTypeImageManifest, text)
+	manifest.Size = 2
+	if _, err := parts(t.Context(), store, manifest); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("got %v, want that it is too large", err)
+	}
+}
+
 func TestContainerdImportsTheArchive(t *testing.T) {
 	from, _ := newStore(t)
 	want := putImage(t, from, "amd64", "zstd")

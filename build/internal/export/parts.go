@@ -55,8 +55,8 @@ func (w *walk) visit(ctx context.Context, desc ocispec.Descriptor, depth int) er
 		w.add(desc)
 		return nil
 	}
-	if desc.Size > maxManifest || depth > maxNesting {
-		return fmt.Errorf("manifest %s is too large or too deep in other indexes", desc.Digest)
+	if depth > maxNesting {
+		return fmt.Errorf("manifest %s is too deep in other indexes", desc.Digest)
 	}
 	children, err := children(ctx, w.store, desc)
 	if err != nil {
@@ -66,8 +66,19 @@ func (w *walk) visit(ctx context.Context, desc ocispec.Descriptor, depth int) er
 	return w.visitAll(ctx, desc, children, depth+1)
 }
 
-// children are what a manifest or index refers to.
+// children are what a manifest or index refers to. The blob's own size counts, not what somebody says of it.
 func children(ctx context.Context, store content.Provider, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	ra, err := store.ReaderAt(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	size := ra.Size()
+	if err := ra.Close(); err != nil {
+		return nil, err
+	}
+	if size > maxManifest {
+		return nil, fmt.Errorf("its %d bytes are more than the %d that are read", size, maxManifest)
+	}
 	found, err := images.Children(ctx, store, desc)
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return nil, fmt.Errorf("it is no JSON: %w", syntax)
