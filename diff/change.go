@@ -78,5 +78,9 @@ func (c Change) Open() (io.ReadCloser, error) {
 	if c.data == nil {
 		return nil, &PathError{Op: "open", Path: c.Path, Err: errNoContent}
 	}
-	return c.data.open(c.Path)
+	r, err := c.data.open(c.Path)
+	if err != nil {
+		return nil, err // not r: a nil *content would be a reader that is not nil
+	}
+	return r, nil
 }

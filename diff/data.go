@@ -16,7 +16,8 @@ type data struct {
 	size int64 // that of the change; st has its own where the bytes live in another layer
 }
 
-func (d *data) open(path string) (io.ReadCloser, error) {
+// open opens the content, for a change with this path.
+func (d *data) open(path string) (*content, error) {
 	fd, err := d.tree.open(d.rel, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOATIME)
 	if errors.Is(err, unix.EPERM) {
 		// Only the owner may leave the access time alone.
@@ -30,6 +31,19 @@ func (d *data) open(path string) (io.ReadCloser, error) {
 		return nil, errors.Join(&PathError{Op: "open", Path: path, Err: err}, c.Close())
 	}
 	return c, nil
+}
+
+// hasHoles reports whether the file has a hole before its end.
+func (d *data) hasHoles(path string) (bool, error) {
+	c, err := d.open(path)
+	if err != nil {
+		return false, err
+	}
+	hole, err := unix.Seek(c.fd, 0, unix.SEEK_HOLE)
+	if err != nil {
+		err = &PathError{Op: "read", Path: path, Err: err}
+	}
+	return hole < d.st.Size, errors.Join(err, c.Close())
 }
 
 // vanished turns the errors of a path that was there a moment ago into ErrChanged.

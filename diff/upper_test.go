@@ -382,3 +382,44 @@ func TestUpperWalksPathsLongerThanASystemCallTakes(t *testing.T) {
 		t.Errorf("content of a path with %d bytes is %q, %v", len(last.Path), got, err)
 	}
 }
+
+func TestUpperWalksAWideDirectoryInOrder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes 100,000 files")
+	}
+	const count = 100_000
+	opts := diff.UpperOptions{Upper: t.TempDir()}
+	for i := range count {
+		if err := unix.Mknod(fmt.Sprintf("%s/f%06d", opts.Upper, i), unix.S_IFREG|0o644, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := -1 // the root
+	for c, err := range diff.Upper(context.Background(), opts) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("f%06d", next); next >= 0 && c.Path != want {
+			t.Fatalf("told %s, want %s", c.Path, want)
+		}
+		next++
+	}
+	if next != count {
+		t.Errorf("told %d files, want %d", next, count)
+	}
+}
+
+func TestUpperSearchesManyLowerDirectories(t *testing.T) {
+	trees := make([]string, 120)
+	for i := range trees {
+		trees[i] = fmt.Sprintf("d/\nd/f%d \"x\"\nd/common \"%d\"", i, i)
+	}
+	lower := treetest.Lower(t, trees...)
+	o := treetest.Mount(t, lower, treetest.Options{})
+	o.Sh(t, `rm d/f0 d/f119; printf y >d/f60; mv d/common d/t; mv d/t d/common; touch -d @1000000000 d`)
+	got, err := told(diff.UpperOptions{Upper: o.Upper, Lower: lower})
+	want := []string{"modify d", "delete d/f0", "delete d/f119", "modify d/f60"}
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("changes (-want +got):\n%s%v", d, err)
+	}
+}

@@ -16,6 +16,7 @@ type walker struct {
 	opts    UpperOptions
 	overlay overlay
 	links   links
+	compare comparer
 	yield   func(Change, error) bool
 }
 
@@ -232,7 +233,9 @@ func (w *walker) file(ctx context.Context, f *frame, c Change, n, base *node) er
 		return err
 	}
 	if c.data != nil && c.Hardlink == "" {
-		w.warnSparse(c)
+		if err := w.warnSparse(c); err != nil {
+			return err
+		}
 	}
 	return w.send(c)
 }
@@ -285,9 +288,15 @@ func (w *walker) warn(warning Warning) {
 // sparseSlack is how much a file may lack on disk before it is worth a warning.
 const sparseSlack = 1 << 20 // bytes
 
-func (w *walker) warnSparse(c Change) {
+// warnSparse warns of a file with holes. One that takes little space without any is compressed by the file system.
+func (w *walker) warnSparse(c Change) error {
 	onDisk := c.data.st.Blocks * statBlock
-	if c.Size-onDisk > sparseSlack {
+	if w.opts.Warn == nil || c.Size-onDisk <= sparseSlack {
+		return nil
+	}
+	holes, err := c.data.hasHoles(c.Path)
+	if holes {
 		w.warn(Warning{Kind: Sparse, Path: c.Path, Size: c.Size, Allocated: onDisk})
 	}
+	return err
 }

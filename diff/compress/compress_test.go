@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -256,4 +257,13 @@ func TestIDNamesCodecAndLevel(t *testing.T) {
 		}
 		seen[c.ID()] = true
 	}
+}
+
+func ExampleParse() {
+	c, err := Parse("zstd:7")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(c, c.MediaType())
+	// Output: zstd:7 application/vnd.oci.image.layer.v1.tar+zstd
 }

@@ -17,8 +17,30 @@ const (
 	zstdWindow = 1 << 20 // bytes; one worker compresses four windows at a time
 )
 
-// zstdWorkers bounds the memory of one stream, at some 15 MiB for each.
+// zstdWorkers bounds the memory of one stream.
 const zstdWorkers = 8
+
+// What a worker takes, as measured on the whole process with input that does not get smaller.
+const (
+	gzipMemory     = 4 << 20  // bytes
+	zstdMemory     = 16 << 20 // bytes
+	zstdBestMemory = 44 << 20 // bytes, for the levels that search the most
+)
+
+// WorkerMemory is about how many bytes each worker of a writer takes while it compresses, so that a caller with several
+// writers can keep them within bounds. Zstd has two workers at least and eight at most, whatever NewWriter is told.
+func (c Compression) WorkerMemory() int64 {
+	c, _, _ = c.codec()
+	switch {
+	case c.Name == Gzip:
+		return gzipMemory
+	case c.Name == Zstd && zstd.EncoderLevelFromZstd(c.Level) == zstd.SpeedBestCompression:
+		return zstdBestMemory
+	case c.Name == Zstd:
+		return zstdMemory
+	}
+	return 0
+}
 
 // NewWriter returns a writer that compresses to w with so many workers; 0 means one for each usable core. The caller
 // closes it, also after an error of Write: Close ends the stream, waits for all workers, and leaves w open.

@@ -64,7 +64,7 @@ func (r *runner) layer(a *attempt, p place, t trial, o *treetest.Overlay) *layer
 		pw.CloseWithError(err) //nolint:errcheck // never fails
 	}()
 	unreadable := make(chan error, 1)
-	go func() { unreadable <- l.collect(pr, t.big) }()
+	go func() { unreadable <- l.collect(pr, t) }()
 
 	select {
 	case l.err = <-failed:
@@ -80,6 +80,9 @@ func (r *runner) layer(a *attempt, p place, t trial, o *treetest.Overlay) *layer
 	}
 	if l.err == nil && err != nil {
 		a.Fatalf("the layer cannot be read: %v", err)
+	}
+	if t.headers && len(l.entries) > 0 && l.entries[len(l.entries)-1].size >= enough {
+		l.err = nil // it was ended on purpose, in whatever words the differ has for that
 	}
 	l.read, l.memory = m.stop()
 	return l
@@ -113,13 +116,18 @@ func (w *watched) Write(p []byte) (int, error) {
 	return w.Writer.Write(p)
 }
 
+// errEnough ends a call that has written what is judged.
+var errEnough = errors.New("enough has been written")
+
+const enough = 1 << 30 // bytes of one file
+
 // collect reads a tar to its end.
-func (l *layer) collect(r *io.PipeReader, big bool) error {
+func (l *layer) collect(r *io.PipeReader, t trial) error {
 	// A differ that goes on to write after an error here must not wait forever.
 	defer io.Copy(io.Discard, r) //nolint:errcheck // nothing is left to be done
 	var kept bytes.Buffer
 	var from io.Reader = r
-	if !big {
+	if !t.big {
 		from = io.TeeReader(r, &kept)
 	}
 	for tr := tar.NewReader(from); ; {
@@ -130,14 +138,18 @@ func (l *layer) collect(r *io.PipeReader, big bool) error {
 		if err != nil {
 			return err
 		}
-		e, err := newEntry(hdr, tr, big)
+		if t.headers && hdr.Size >= enough {
+			l.entries = append(l.entries, entry{Header: hdr, name: clean(hdr.Name), size: hdr.Size})
+			return r.CloseWithError(errEnough)
+		}
+		e, err := newEntry(hdr, tr, t.big)
 		if err != nil {
 			return fmt.Errorf("%q: %w", hdr.Name, err)
 		}
 		l.entries = append(l.entries, e)
 	}
 	_, err := io.Copy(io.Discard, from)
-	if !big {
+	if !t.big {
 		l.tar = kept.Bytes()
 	}
 	return err

@@ -11,19 +11,20 @@ import (
 	"strings"
 
 	"github.com/lbuild/lbuild/diff/internal/treetest"
+	"golang.org/x/sys/unix"
 )
 
 const (
-	sparseSize = 1 << 30 // bytes
-	sparseData = 1 << 20 // bytes somewhere in the middle of them
-	readLimit  = 64 << 20
+	sparseSize = 256 << 20 // bytes
+	sparseData = 1 << 20   // bytes somewhere in the middle of them
+	readLimit  = 32 << 20  // bytes, because tars may be written through pipes
 	maxMemory  = 128 << 20 // bytes
 )
 
 var sparse = []trial{
 	{
-		name: "1 GiB with 1 MiB of data", big: true,
-		step:   `truncate -s 1G f; head -c 1048576 /dev/urandom | dd of=f bs=64k seek=100 conv=notrunc status=none iflag=fullblock`,
+		name: "256 MiB with 1 MiB of data", big: true,
+		step:   `truncate -s 256M f; head -c 1048576 /dev/urandom | dd of=f bs=64k seek=100 conv=notrunc status=none iflag=fullblock`,
 		checks: []check{plainTar, size("f", sparseSize), readsLittle},
 	},
 	{
@@ -77,8 +78,7 @@ func many(o *treetest.Overlay) error {
 		return err
 	}
 	for i := range manyNames {
-		f, err := os.Create(filepath.Join(dir, "a-name-as-tools-make-them-"+strconv.Itoa(i)))
-		if err := errors.Join(err, f.Close()); err != nil {
+		if err := mknod(filepath.Join(dir, "a-name-as-tools-make-them-"+strconv.Itoa(i)), unix.S_IFREG, 0, 0); err != nil {
 			return err
 		}
 	}

@@ -44,6 +44,8 @@ type trial struct {
 	want string
 	// big layers are read as they come and never kept.
 	big bool
+	// headers says that the call is ended at the first file of a gibibyte or more, and judged by what came before.
+	headers bool
 	// trusted trials need the machine's own user namespace: devices, or attributes that only its root can set.
 	trusted bool
 }

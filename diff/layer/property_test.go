@@ -85,8 +85,8 @@ var operations = []operation{
 	{"write", write},
 	{"rewrite", rewrite},
 	{"mkdir", func(_, _, to string) error { return os.MkdirAll(to, 0o755) }},
-	{"remove", func(_, _, to string) error { return os.RemoveAll(to) }},
-	{"recreate", func(_, _, to string) error { return firstError(os.RemoveAll(to), os.MkdirAll(to, 0o755)) }},
+	{"remove", func(_, _, to string) error { return removeAll(to) }},
+	{"recreate", func(_, _, to string) error { return firstError(removeAll(to), os.MkdirAll(to, 0o755)) }},
 	{"rename", func(_, from, to string) error { return os.Rename(from, to) }},
 	{"away and back", func(dir, from, _ string) error {
 		return firstError(os.Rename(from, filepath.Join(dir, "t")), os.Rename(filepath.Join(dir, "t"), from))
@@ -101,6 +101,14 @@ var operations = []operation{
 	// Last, because a link group of a lower directory falls apart when one name is copied up: that is how overlayfs is
 	// without an index, and no layer can tell.
 	{"link", func(_, from, to string) error { return os.Link(from, to) }},
+}
+
+// removeAll looks first, because os.RemoveAll opens what should be the parent directory, and waits if that is a fifo.
+func removeAll(path string) error {
+	if _, err := os.Lstat(path); err != nil {
+		return err
+	}
+	return os.RemoveAll(path)
 }
 
 // write does not wait for somebody to read a fifo.

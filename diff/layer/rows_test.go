@@ -61,6 +61,7 @@ func (r row) run(t *testing.T) {
 	}
 	if r.unpackLoses == "" {
 		sameTree(t, o, tar, r.mount)
+		wholeTree(t, o)
 	}
 }
 
@@ -74,6 +75,21 @@ func sameTree(t *testing.T, o *treetest.Overlay, tar []byte, mount []string) {
 	want, got := treetest.Dir(t, o.Merged), treetest.Dir(t, second.Merged)
 	if diff := cmp.Diff(lines(want), lines(got)); diff != "" {
 		t.Errorf("unpacked tree (-merged +unpacked):\n%s", diff)
+	}
+}
+
+// wholeTree unpacks the whole merged tree, read as a plain one, into an empty directory and compares the two.
+func wholeTree(t *testing.T, o *treetest.Overlay) {
+	t.Helper()
+	dir := t.TempDir()
+	treetest.Make(t, dir, "")
+	tar := pack(t, diff.UpperOptions{Upper: o.Merged}, 1)
+	if _, err := archive.Apply(context.Background(), dir, bytes.NewReader(tar)); err != nil {
+		t.Fatalf("unpack: %v", err)
+	}
+	want, got := treetest.Dir(t, o.Merged), treetest.Dir(t, dir)
+	if diff := cmp.Diff(lines(want), lines(got)); diff != "" {
+		t.Errorf("whole tree (-merged +unpacked):\n%s", diff)
 	}
 }
 
