@@ -17,8 +17,8 @@ const module = "github.com/lbuild/lbuild/"
 
 // arrows lists, for each package, which packages of lbuild it may import. ARCHITECTURE.md draws the same.
 var arrows = map[string][]string{
-	"cmd/lbuild":             {"build", "build/buildfile", "diff", "diff/compress", "snapshot"},
-	"build":                  {"build/buildfile", "build/internal/", "snapshot", "diff", "diff/layer", "diff/compress"},
+	"cmd/lbuild":             {"build", "build/buildfile", "diff", "diff/layer", "diff/compress", "diff/verify", "snapshot"},
+	"build":                  {"build/buildfile", "build/internal/", "snapshot", "diff", "diff/layer", "diff/compress", "diff/verify"},
 	"build/buildfile":        {},
 	"build/internal/plan":    {"build/buildfile"},
 	"build/internal/source":  {},
@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"diff":                   {},
 	"diff/layer":             {"diff", "diff/compress"},
 	"diff/compress":          {},
+	"diff/verify":            {"diff"},
 	"diff/internal/treetest": {},
 	"bench":                  {"diff", "diff/layer", "diff/compress"},
 }

@@ -44,6 +44,7 @@ type buildFlags struct {
 	noCache, pull, push, quiet               bool
 	noCacheStages, tags, outputs             []string
 	compression, whiteouts, epoch            string
+	verify                                   bool
 	jobs                                     int
 	progress                                 progressMode
 	imageIDFile, metadataFile                string
@@ -123,9 +124,15 @@ func (f *buildFlags) registerImage(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.labels, "label", nil, "label in the image's config, as `KEY=VALUE`; repeatable")
 	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "`output` as described above; repeatable")
 	flags.BoolVar(&f.push, "push", false, "short for --output type=registry")
-	flags.StringVar(&f.compression, "compression", "gzip", "`codec` of the layers that lbuild makes: none, gzip or zstd, with a level as in zstd:9")
-	flags.StringVar(&f.whiteouts, "whiteouts", "opaque", "how a layer hides what a directory held, by `marker`: opaque (one) or explicit (one for each name)")
-	flags.StringVar(&f.epoch, "source-date-epoch", "", "no time in the image is later than this Unix time in `seconds` (default $SOURCE_DATE_EPOCH)")
+	addPackingFlags(flags, &f.compression, &f.whiteouts, &f.epoch)
+	flags.BoolVar(&f.verify, "verify", false, "unpack each layer that is packed with containerd's code and compare it with the step's tree")
+}
+
+// addPackingFlags adds what decides on the bytes of layers.
+func addPackingFlags(flags *pflag.FlagSet, compression, whiteouts, epoch *string) {
+	flags.StringVar(compression, "compression", "gzip", "`codec` of the layers that lbuild makes: none, gzip or zstd, with a level as in zstd:9")
+	flags.StringVar(whiteouts, "whiteouts", "opaque", "how a layer hides what a directory held, by `marker`: opaque (one) or explicit (one for each name)")
+	flags.StringVar(epoch, "source-date-epoch", "", "no time in layers and image is later than this Unix time in `seconds` (default $SOURCE_DATE_EPOCH)")
 }
 
 func (f *buildFlags) registerReport(flags *pflag.FlagSet) {

@@ -19,8 +19,8 @@ func TestTheSummaryAlignsItsColumns(t *testing.T) {
 		Names: []string{"docker.io/library/app:1", "example.com:5000/app:1"},
 		Layers: []build.Layer{
 			{Base: true, Cached: true, CreatedBy: "/bin/sh -c #(nop) ADD file:abc in / ", Size: 48_000_000},
-			{Line: 3, CreatedBy: "RUN apt-get update && apt-get install -y --no-install-recommends make", Size: 1_234_567, UncompressedSize: 98_765_432, Seconds: 75, PackSeconds: 1.26},
-			{Line: 12, CreatedBy: "COPY 漢字 /\x1b[2J", Size: 120, UncompressedSize: 2048, Cached: true},
+			{Line: 3, CreatedBy: "RUN apt-get update && apt-get install -y --no-install-recommends make", Size: 1_234_567, UncompressedSize: 98_765_432, Seconds: 75, PackSeconds: 1.26, Unchanged: 2, UnchangedBytes: 12_000_000},
+			{Line: 12, CreatedBy: "COPY 漢字 /\x1b[2J", Size: 120, UncompressedSize: 2048, Cached: true, Unchanged: 1, UnchangedBytes: 345_678},
 		},
 	})
 	golden(t, "summary.golden", out.Bytes())

@@ -81,6 +81,9 @@ func (d *plainDisplay) pack(e build.Event) {
 		return
 	}
 	d.line(e.ID, "", "packed %s to %s in %.1fs %s", size(e.UncompressedSize), size(e.Size), e.Seconds, e.Digest)
+	if e.Unchanged > 0 {
+		d.line(e.ID, "", "left out %s of %s in all, copied up unchanged", plural(e.Unchanged, "file"), size(e.UnchangedBytes))
+	}
 }
 
 // transfer prints the ends of transfers. An event without a digest is about the whole image.

@@ -70,7 +70,7 @@ func failingBuild() []build.Event {
 		log(3.5, "a 2/2", "\x1b[2J\x1b[1;31mmain.c:3: error\x1b[0m\tunknown type\x07"),
 		log(3.5, "a 2/2", "make: *** [all] Error 1"),
 		at(3.6, build.Event{Type: build.EventPack, ID: "a 1/2", State: build.StateStarted}),
-		at(3.9, build.Event{Type: build.EventPack, ID: "a 1/2", State: build.StateDone, Digest: blob, Size: 1_200_000, UncompressedSize: 4_000_000, Seconds: 0.3}),
+		at(3.9, build.Event{Type: build.EventPack, ID: "a 1/2", State: build.StateDone, Digest: blob, Size: 1_200_000, UncompressedSize: 4_000_000, Seconds: 0.3, Unchanged: 3, UnchangedBytes: 12_000_000}),
 		step(4, "a 2/2", "RUN make <<EOF\nall\nEOF", build.StateFailed, 1.5),
 		step(4.1, "b 1/1", "RUN apt-get update && apt-get install -y a-package-with-a-long-name", build.StateCanceled, 1.6),
 	}

@@ -97,16 +97,22 @@ func (a *app) setPacking(req *build.Request, f *buildFlags) (err error) {
 	if req.Compression, err = compress.Parse(f.compression); err != nil {
 		return fmt.Errorf("--compression: %w", err)
 	}
-	switch f.whiteouts {
-	case "opaque":
-		req.Whiteouts = diff.Opaque
-	case "explicit":
-		req.Whiteouts = diff.Explicit
-	default:
-		return fmt.Errorf("--whiteouts %q is neither opaque nor explicit", f.whiteouts)
+	if req.Whiteouts, err = parseWhiteouts(f.whiteouts); err != nil {
+		return err
 	}
+	req.Verify = f.verify
 	req.Epoch, err = a.parseEpoch(f.epoch)
 	return err
+}
+
+func parseWhiteouts(text string) (diff.Whiteouts, error) {
+	switch text {
+	case "opaque":
+		return diff.Opaque, nil
+	case "explicit":
+		return diff.Explicit, nil
+	}
+	return 0, fmt.Errorf("--whiteouts %q is neither opaque nor explicit", text)
 }
 
 // parseEpoch reads a Unix time from --source-date-epoch or else the environment; nil is none.

@@ -23,6 +23,7 @@ const (
 	groupBuild    = "build"
 	groupImages   = "images"
 	groupTransfer = "transfer"
+	groupLayers   = "layers"
 	groupOther    = "other"
 )
 
@@ -46,6 +47,7 @@ func newRootCommand(a *app) *cobra.Command {
 		&cobra.Group{ID: groupBuild, Title: "Build:"},
 		&cobra.Group{ID: groupImages, Title: "Images in the store:"},
 		&cobra.Group{ID: groupTransfer, Title: "In and out of the store:"},
+		&cobra.Group{ID: groupLayers, Title: "Directories and layers, without a store:"},
 		&cobra.Group{ID: groupOther, Title: "Other:"},
 	)
 	root.SetHelpCommandGroupID(groupOther)
@@ -55,6 +57,7 @@ func newRootCommand(a *app) *cobra.Command {
 	addTo(root, groupBuild, newBuildCommand(a), newPruneCommand(a))
 	addTo(root, groupImages, newImagesCommand(a), newTagCommand(a), newRemoveCommand(a), newHistoryCommand(a), newInspectCommand(a))
 	addTo(root, groupTransfer, newPullCommand(a), newPushCommand(a), newLoadCommand(a), newSaveCommand(a))
+	addTo(root, groupLayers, newDiffCommand(a), newLayerCommand(a))
 	addTo(root, groupOther, newVersionCommand(a))
 	return root
 }

@@ -96,14 +96,17 @@ func writeSummary(w io.Writer, result *build.Result) {
 		{title: "STEP", right: true},
 		{title: "PACKING", right: true},
 	}}
-	var packed, unpacked int64
+	var sum build.Layer
 	for _, layer := range result.Layers {
 		t.add(summaryRow(layer)...)
-		packed += layer.Size
-		unpacked += layer.UncompressedSize
+		sum.Size += layer.Size
+		sum.UncompressedSize += layer.UncompressedSize
+		sum.Unchanged += layer.Unchanged
+		sum.UnchangedBytes += layer.UnchangedBytes
 	}
-	t.add("", fmt.Sprintf("%d layers", len(result.Layers)), size(unpacked), size(packed), "", "")
+	t.add("", fmt.Sprintf("%d layers", len(result.Layers)), size(sum.UncompressedSize), size(sum.Size), "", "")
 	_ = t.write(w)
+	writeUnchanged(w, sum.Unchanged, sum.UnchangedBytes)
 	for _, name := range result.Names {
 		fmt.Fprintln(w, "image", familiar(name))
 	}
