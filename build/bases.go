@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -34,6 +35,9 @@ type baseImage struct {
 	layers   []ocispec.Descriptor
 	fetcher  remotes.Fetcher // of layers that the store lacks; nil: it has all
 	pulled   reference.Named // set where the answer of a registry is new to the image store
+
+	naming  sync.Once // of what was pulled
+	nameErr error
 }
 
 // resolve finds the images that stages start from, side by side, and puts their triggers into the plan. Triggers may
@@ -332,17 +336,23 @@ func (s *session) lazyFetcher(named reference.Named) remotes.Fetcher {
 // unpacked gives the snapshot of an image's tree, once for each image. An image that was pulled has its name in the
 // image store from then on: no sooner, so that a name never stands for half an image.
 func (s *session) unpacked(ctx context.Context, img *baseImage) (string, error) {
-	return s.trunks.do(img.manifest.Digest, func() (string, error) {
+	name, err := s.trunks.do(img.manifest.Digest, func() (string, error) {
 		name, err := s.store.Unpack(ctx, img.manifest, nil, img.fetcher)
-		if err != nil || img.pulled == nil {
-			return name, registryError(err)
-		}
-		if err := remote.MarkSource(ctx, s.store.Content(), img.pulled, img.layers...); err != nil {
-			return "", err
-		}
-		s.events.emit(Event{Type: EventPull, Name: img.name, State: StateDone})
-		return name, s.putImage(ctx, img.name, img.target)
+		return name, registryError(err)
 	})
+	if err != nil || img.pulled == nil {
+		return name, err
+	}
+	img.naming.Do(func() { img.nameErr = s.namePulled(ctx, img) }) // two names may stand for one manifest
+	return name, img.nameErr
+}
+
+func (s *session) namePulled(ctx context.Context, img *baseImage) error {
+	if err := remote.MarkSource(ctx, s.store.Content(), img.pulled, img.layers...); err != nil {
+		return err
+	}
+	s.events.emit(Event{Type: EventPull, Name: img.name, State: StateDone})
+	return s.putImage(ctx, img.name, img.target)
 }
 
 // registryError gives trouble with a registry without the ways that it came: it names image and blob itself. Other errors

@@ -171,12 +171,14 @@ func (b *Builder) Tag(ctx context.Context, source, target string) error {
 	if err != nil {
 		return err
 	}
-	ctx = b.store.Context(ctx)
-	record, err := b.findOne(ctx, source)
-	if err != nil {
-		return err
-	}
-	return b.putImage(ctx, name, record.Target)
+	// Under a lease the image stays until it has the name, also when it loses its last other one meanwhile.
+	return b.withLease(ctx, func(ctx context.Context) error {
+		record, err := b.findOne(ctx, source)
+		if err != nil {
+			return err
+		}
+		return b.putImage(ctx, name, record.Target)
+	})
 }
 
 // newName is the full form of a name that the user chooses, with a tag.
