@@ -28,6 +28,7 @@ type row struct {
 }
 
 func TestLayerHoldsWhatAStepChanged(t *testing.T) {
+	treetest.NeedPrograms(t, "perl", "setfattr", "setcap")
 	for _, group := range [][]row{deletions, directories, files, links, metadata, names, mounts} {
 		for _, r := range group {
 			t.Run(r.name, func(t *testing.T) { r.run(t) })

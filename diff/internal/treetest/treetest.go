@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,16 @@ func NeedRoot(tb testing.TB) {
 	tb.Helper()
 	if os.Getuid() != 0 {
 		Skip(tb, "only root can mount overlays and make devices")
+	}
+}
+
+// NeedPrograms skips the test where a program is not installed, or fails it with LBUILD_TEST_STRICT=1.
+func NeedPrograms(tb testing.TB, names ...string) {
+	tb.Helper()
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			Skip(tb, "program "+name+" is not installed")
+		}
 	}
 }
 
