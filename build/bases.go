@@ -69,6 +69,9 @@ func (s *session) resolve(ctx context.Context) error {
 	for _, name := range s.plan.Unused() {
 		s.warn(0, fmt.Sprintf("build argument %s is not used", name))
 	}
+	for _, name := range s.unknownStages() {
+		s.warn(0, fmt.Sprintf("there is no stage %s to run without the cache", name))
+	}
 	return nil
 }
 

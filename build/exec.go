@@ -19,7 +19,10 @@ import (
 func (st *stage) exec(ctx context.Context, cmd *instructions.RunCommand) error {
 	line, script := heredocs(cmd.ShellDependantCmdLine)
 	args := st.commandLine(line)
-	network := st.network(cmd)
+	network, err := st.network(cmd)
+	if err != nil {
+		return err
+	}
 	visible := visibleArgs(st.args, st.vars)
 	c := change{
 		cmd:       cmd,
@@ -94,16 +97,17 @@ func scriptText(files []run.File) string {
 	return string(files[0].Data)
 }
 
-// network is where a RUN may connect to: its own flag wins over the request's.
-func (st *stage) network(cmd *instructions.RunCommand) run.Network {
-	mode := st.s.req.Network
-	if own := instructions.GetNetwork(cmd); own != "" && own != instructions.NetworkDefault {
-		mode = own
+// network is where a RUN may connect to. Its flag may ask for less than the request allows, not for more: whoever builds
+// without a network need not trust the Buildfile.
+func (st *stage) network(cmd *instructions.RunCommand) (run.Network, error) {
+	allowed, flag := st.s.req.Network, instructions.GetNetwork(cmd)
+	switch {
+	case allowed == instructions.NetworkNone && flag == instructions.NetworkHost:
+		return "", errors.New("RUN --network=host in a build with the network none")
+	case allowed == instructions.NetworkNone || flag == instructions.NetworkNone:
+		return run.NoNetwork, nil
 	}
-	if mode == instructions.NetworkNone {
-		return run.NoNetwork
-	}
-	return run.HostNetwork
+	return run.HostNetwork, nil
 }
 
 // proxyVars reach RUN from the build arguments without being declared, and enter no key, history or config from there.

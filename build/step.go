@@ -3,6 +3,9 @@ package build
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -130,12 +133,17 @@ func (s *session) noCache(stage string) bool {
 	if s.req.NoCache {
 		return true
 	}
-	for _, name := range s.req.NoCacheStages {
-		if name == stage {
+	return slices.ContainsFunc(s.req.NoCacheStages, func(name string) bool { return strings.EqualFold(name, stage) })
+}
+
+// unknownStages are names in NoCacheStages that no stage of the file has.
+func (s *session) unknownStages() []string {
+	return slices.DeleteFunc(slices.Clone(s.req.NoCacheStages), func(name string) bool {
+		if i, err := strconv.Atoi(name); err == nil && i >= 0 && i < len(s.file.Stages) {
 			return true
 		}
-	}
-	return false
+		return slices.ContainsFunc(s.file.Stages, func(st instructions.Stage) bool { return strings.EqualFold(name, st.Name) })
+	})
 }
 
 // title is an instruction as the Buildfile has it, on one line.
