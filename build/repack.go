@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/pkg/archive/compression"
@@ -30,6 +29,11 @@ func (s *session) forced(c compress.Compression) bool {
 
 // recompress stores a layer of the base in another compression. The tar inside stays the same, so its diff-id does.
 func (s *session) recompress(ctx context.Context, l Layer, desc ocispec.Descriptor, c compress.Compression) (_ Layer, err error) {
+	workers, release, err := s.workers(ctx, c)
+	if err != nil {
+		return l, err
+	}
+	defer release()
 	reader, err := s.store.Content().ReaderAt(ctx, desc)
 	if err != nil {
 		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
@@ -47,17 +51,17 @@ func (s *session) recompress(ctx context.Context, l Layer, desc ocispec.Descript
 	defer func() { err = errors.Join(err, blob.Close()) }()
 
 	l.MediaType = c.MediaType()
-	if l.UncompressedSize, l.Size, l.Digest, err = squeeze(blob, plain, c); err != nil {
+	if l.UncompressedSize, l.Size, l.Digest, err = squeeze(blob, plain, c, workers); err != nil {
 		return l, fmt.Errorf("pack layer %s anew: %w", desc.Digest, err)
 	}
 	return l, blob.Commit(ctx, l.Size, l.Digest, map[string]string{labelUncompressed: string(l.DiffID)})
 }
 
 // squeeze copies plain to blob in compression c.
-func squeeze(blob *snapshot.BlobWriter, plain io.Reader, c compress.Compression) (in, out int64, _ digest.Digest, _ error) {
+func squeeze(blob *snapshot.BlobWriter, plain io.Reader, c compress.Compression, workers int) (in, out int64, _ digest.Digest, _ error) {
 	hash := digest.Canonical.Digester()
 	count := &counter{w: io.MultiWriter(blob, hash.Hash())}
-	w, err := c.NewWriter(count, runtime.GOMAXPROCS(0))
+	w, err := c.NewWriter(count, workers)
 	if err != nil {
 		return 0, 0, "", err
 	}

@@ -37,6 +37,7 @@ type session struct {
 	lease    *snapshot.Lease
 	events   emitter
 	slots    *semaphore.Weighted // one for each step that runs and each layer that is packed
+	memory   *semaphore.Weighted // bytes, for all layers that are packed
 
 	dir    string // context directory; the unpacked one when the context came as a tar
 	ignore string // path of the Buildfile, beside which its ignore file may lie; "" when it has none
@@ -59,7 +60,10 @@ type session struct {
 
 // open checks the request, takes a lease and finds the Buildfile's text. The returned context carries the lease.
 func (b *Builder) open(ctx context.Context, req Request) (*session, context.Context, error) {
-	s := &session{Builder: b, req: req, host: platforms.DefaultSpec(), slots: semaphore.NewWeighted(int64(b.opts.Jobs))}
+	s := &session{
+		Builder: b, req: req, host: platforms.DefaultSpec(),
+		slots: semaphore.NewWeighted(int64(b.opts.Jobs)), memory: semaphore.NewWeighted(packMemory),
+	}
 	s.events.sink = req.Events
 	if err := s.check(); err != nil {
 		return nil, nil, err

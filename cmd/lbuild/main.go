@@ -5,9 +5,17 @@ import (
 	"context"
 	"io"
 	"os"
+	"runtime/debug"
 )
 
+// memoryLimit is where the garbage collector stops to save work: what was needed for one layer goes before the next one
+// needs as much. GOMEMLIMIT sets another.
+const memoryLimit = 240 << 20 // bytes
+
 func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	os.Exit(lbuild())
 }
 

@@ -20,11 +20,11 @@ const (
 // zstdWorkers bounds the memory of one stream.
 const zstdWorkers = 8
 
-// What a worker takes, as measured on the whole process with input that does not get smaller.
+// What a worker takes, with the garbage of the one before it, as measured on input that does not get smaller.
 const (
 	gzipMemory     = 4 << 20  // bytes
-	zstdMemory     = 16 << 20 // bytes
-	zstdBestMemory = 44 << 20 // bytes, for the levels that search the most
+	zstdMemory     = 20 << 20 // bytes
+	zstdBestMemory = 80 << 20 // bytes, for the levels that search the most
 )
 
 // WorkerMemory is about how many bytes each worker of a writer takes while it compresses, so that a caller with several
