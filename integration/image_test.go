@@ -19,7 +19,7 @@ import (
 
 // layoutImage is the image that the first entry of an OCI layout stands for.
 type layoutImage struct {
-	dir      string
+	path     string
 	index    ocispec.Index
 	desc     ocispec.Descriptor
 	manifest ocispec.Manifest
@@ -28,14 +28,14 @@ type layoutImage struct {
 
 func (l *lab) layoutImage(dir string) layoutImage {
 	l.Helper()
-	img := layoutImage{dir: filepath.Join(l.dir, dir)}
-	l.decode(filepath.Join(img.dir, ocispec.ImageIndexFile), &img.index)
+	img := layoutImage{path: filepath.Join(l.dir, dir)}
+	l.decode(filepath.Join(img.path, ocispec.ImageIndexFile), &img.index)
 	if len(img.index.Manifests) == 0 {
 		l.Fatalf("%s has no image", dir)
 	}
 	img.desc = img.index.Manifests[0]
-	l.decode(blobFile(img.dir, img.desc.Digest), &img.manifest)
-	l.decode(blobFile(img.dir, img.manifest.Config.Digest), &img.config)
+	l.decode(blobFile(img.path, img.desc.Digest), &img.manifest)
+	l.decode(blobFile(img.path, img.manifest.Config.Digest), &img.config)
 	return img
 }
 
