@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"time"
 
@@ -53,62 +52,46 @@ func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compres
 	defer s.slots.Release(1)
 	started := time.Now()
 	s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: StateStarted})
-	result, err := s.writeLayer(ctx, made, c, workers)
+	l, err := s.writeLayer(ctx, made, c, workers)
 	took := time.Since(started)
 	if err != nil {
 		s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: outcome(ctx, err, took).State, Text: err.Error()})
 		return cache.Layer{}, err
 	}
+	l.Seconds = took.Seconds()
 	s.events.emit(Event{
-		Type: EventPack, ID: made.id, Line: made.line, State: StateDone, Seconds: took.Seconds(),
-		Digest: string(result.Digest), Size: result.Size, UncompressedSize: result.UncompressedSize,
+		Type: EventPack, ID: made.id, Line: made.line, State: StateDone, Seconds: l.Seconds,
+		Digest: string(l.Digest), Size: l.Size, UncompressedSize: l.UncompressedSize,
+		Unchanged: l.Unchanged, UnchangedBytes: l.UnchangedBytes,
 	})
-	return cache.Layer{Result: result, Seconds: took.Seconds()}, nil
+	return l, nil
 }
 
-func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Compression, workers int) (_ layer.Result, err error) {
+// writeLayer packs the snapshot into a blob of the store, and unpacks it again where the user asked for proof.
+func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Compression, workers int) (_ cache.Layer, err error) {
 	dirs, err := s.store.Dirs(ctx, made.Snapshot)
 	if err != nil {
-		return layer.Result{}, err
+		return cache.Layer{}, err
 	}
 	blob, err := s.store.NewBlob(ctx)
 	if err != nil {
-		return layer.Result{}, err
+		return cache.Layer{}, err
 	}
 	defer func() { err = errors.Join(err, blob.Close()) }()
+	var stats diff.Stats
 	changes := diff.Upper(ctx, diff.UpperOptions{
 		Upper: dirs.Upper, Lower: dirs.Lower, UserXattr: dirs.UserXattr, Whiteouts: s.req.Whiteouts, Epoch: s.req.Epoch,
-		Warn: func(w diff.Warning) { s.warn(made.line, w.String()) },
+		Warn: func(w diff.Warning) { s.warn(made.line, w.String()) }, Stats: &stats,
 	})
 	result, err := layer.Write(ctx, blob, changes, layer.Options{Compression: c, Workers: workers, Epoch: s.req.Epoch})
-	if err != nil || result.Entries == 0 {
-		return result, err
+	l := cache.Layer{Result: result, Unchanged: stats.Unchanged, UnchangedBytes: stats.UnchangedBytes}
+	if err == nil && l.Entries > 0 {
+		err = blob.Commit(ctx, l.Size, l.Digest, map[string]string{labelUncompressed: string(l.DiffID)})
 	}
-	return result, blob.Commit(ctx, result.Size, result.Digest, map[string]string{labelUncompressed: string(result.DiffID)})
-}
-
-// packMemory is about what all layers that are packed at once may take.
-const packMemory = 192 << 20 // bytes
-
-// workers waits for the memory to compress one layer, and says how many workers that is enough for. The caller releases
-// it.
-func (s *session) workers(ctx context.Context, c compress.Compression) (n int, release func(), err error) {
-	n, take := share(c, runtime.GOMAXPROCS(0))
-	if err := s.memory.Acquire(ctx, take); err != nil {
-		return 0, nil, err
+	if err == nil && s.req.Verify {
+		err = s.verify(ctx, dirs, result)
 	}
-	return n, func() { s.memory.Release(take) }, nil
-}
-
-// share is what one layer may have: up to half of the memory, so that small layers need not wait for a large one, but
-// enough for the two workers without which nothing is compressed.
-func share(c compress.Compression, cores int) (workers int, memory int64) {
-	each := c.WorkerMemory()
-	if each == 0 {
-		return cores, 0
-	}
-	workers = min(max(cores, 2), max(2, int(packMemory/2/each)))
-	return workers, min(int64(workers)*each, packMemory)
+	return l, err
 }
 
 // variant names everything besides the snapshot that a layer's bytes depend on.
