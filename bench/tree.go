@@ -98,8 +98,8 @@ type content struct {
 }
 
 const (
-	textPool   = 1 << 20 // bytes
-	maxStretch = 2 << 10 // bytes
+	textPool   = 16 << 20 // bytes; more than a codec's window, so that stretches cut twice do not flatter it
+	maxStretch = 2 << 10  // bytes
 	words      = 2000
 )
 
