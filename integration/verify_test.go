@@ -1,0 +1,48 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestVerifyPassesStepsOfAllKinds builds without a layer, with layers on nothing and on many others, and in all
+// compressions; each is unpacked once more and compared.
+func TestVerifyPassesStepsOfAllKinds(t *testing.T) {
+	l := newLab(t)
+	dir := l.context(`-- Buildfile --
+FROM base
+COPY a /a
+RUN true
+RUN ln /a /b; ln -s a c; mkfifo d; mkdir -p e/f; chmod 6755 a; chown 1000:1000 e; chmod 0700 /
+RUN rm -r /e; mkdir /e; touch /e/g; rm c; mv /a /e/a; chmod 1777 /tmp
+RUN rm d; mkdir d; echo x > d/x; chown root:root /etc/passwd
+RUN dd if=/dev/zero of=/holes bs=1 count=1 seek=5000000 2>/dev/null; touch -d @5 /holes
+-- a --
+a
+`)
+	for _, args := range [][]string{
+		{"--compression", "none"},
+		{"--compression", "zstd", "--whiteouts", "explicit"},
+		{"--compression", "gzip", "--source-date-epoch", "1000000000"},
+	} {
+		l.mustBuild(dir, append(args, "--verify")...)
+	}
+	l.mustBuild(l.context("-- Buildfile --\nFROM scratch\nCOPY a /\n-- a --\na\n"), "--verify")
+}
+
+// TestABuildSaysWhatItLeftOut counts the files that a step copied up and did not change.
+func TestABuildSaysWhatItLeftOut(t *testing.T) {
+	l := newLab(t)
+	dir := l.context("-- Buildfile --\nFROM base\nCOPY a b /\nRUN chown 0:0 /a /b; touch /c\n-- a --\n12345\n-- b --\n1\n")
+	r := l.build(dir)
+	const want = "2 files (8B) were copied up unchanged and left out\n"
+	if r.code != 0 || !strings.Contains(r.stderr, want) {
+		t.Errorf("status %d, stderr lacks %q:\n%s", r.code, want, r.stderr)
+	}
+	if r := l.build(dir); !strings.Contains(r.stderr, want) {
+		t.Errorf("stderr of the cached build lacks %q:\n%s", want, r.stderr)
+	}
+	if r := l.build(dir, "--no-cache", "--progress", "json"); !strings.Contains(r.stderr, `"unchanged":2,"unchanged_bytes":8}`) {
+		t.Errorf("no event has the count:\n%s", r.stderr)
+	}
+}
