@@ -10,7 +10,7 @@ const (
 	EventStep    EventType = "step"    // ID, Stage, Line, Name, State, Seconds
 	EventLog     EventType = "log"     // ID, Text: one line of a step's output, Stream 1 or 2
 	EventPull    EventType = "pull"    // Name (reference), Digest, Current, Total, State
-	EventPack    EventType = "pack"    // ID, Digest, Size, UncompressedSize, Unchanged, UnchangedBytes, State, Seconds
+	EventPack    EventType = "pack"    // ID, Digest, Size, UncompressedSize, Unchanged, UnchangedBytes, State, Seconds; no Digest where nothing changed
 	EventPush    EventType = "push"    // Name (reference), Digest, Current, Total, State
 	EventWarning EventType = "warning" // File, Line, Text
 	EventError   EventType = "error"   // Text

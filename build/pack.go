@@ -59,11 +59,14 @@ func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compres
 		return cache.Layer{}, err
 	}
 	l.Seconds = took.Seconds()
-	s.events.emit(Event{
+	done := Event{
 		Type: EventPack, ID: made.id, Line: made.line, State: StateDone, Seconds: l.Seconds,
-		Digest: string(l.Digest), Size: l.Size, UncompressedSize: l.UncompressedSize,
 		Unchanged: l.Unchanged, UnchangedBytes: l.UnchangedBytes,
-	})
+	}
+	if l.Entries > 0 {
+		done.Digest, done.Size, done.UncompressedSize = string(l.Digest), l.Size, l.UncompressedSize
+	}
+	s.events.emit(done)
 	return l, nil
 }
 

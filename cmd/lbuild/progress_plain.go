@@ -80,7 +80,11 @@ func (d *plainDisplay) pack(e build.Event) {
 	if e.State != build.StateDone {
 		return
 	}
-	d.line(e.ID, "", "packed %s to %s in %.1fs %s", size(e.UncompressedSize), size(e.Size), e.Seconds, e.Digest)
+	if e.Digest == "" {
+		d.line(e.ID, "", "no layer: nothing changed")
+	} else {
+		d.line(e.ID, "", "packed %s to %s in %.1fs %s", size(e.UncompressedSize), size(e.Size), e.Seconds, e.Digest)
+	}
 	if e.Unchanged > 0 {
 		d.line(e.ID, "", "left out %s of %s in all, copied up unchanged", plural(e.Unchanged, "file"), size(e.UnchangedBytes))
 	}
