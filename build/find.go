@@ -40,7 +40,7 @@ func (b *Builder) find(ctx context.Context, ref string) ([]images.Image, error) 
 		return nil, err
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("no image %q in the store: %w", ref, errdefs.ErrNotFound)
+		return nil, errdefs.ErrNotFound.WithMessage(fmt.Sprintf("no image %q in the store", ref))
 	}
 	return found, nil
 }

@@ -90,7 +90,7 @@ func (st *stage) run(ctx context.Context) error {
 		}
 	}
 	if err := st.from(ctx); err != nil {
-		return st.s.file.At(st.Location, "", err)
+		return st.s.file.At(st.Location, st.Base.Name, err)
 	}
 	for i, cmd := range st.Commands {
 		st.step = i + 1

@@ -57,7 +57,7 @@ func (b *Builder) Push(ctx context.Context, name string, events func(Event)) (oc
 	err = b.withLease(ctx, func(ctx context.Context) error {
 		record, err := b.store.Images().Get(ctx, named.String())
 		if errdefs.IsNotFound(err) {
-			return fmt.Errorf("no image %q in the store: %w", name, err)
+			return errdefs.ErrNotFound.WithMessage(fmt.Sprintf("no image %q in the store", name))
 		}
 		if err != nil {
 			return err
@@ -122,7 +122,7 @@ func (b *Builder) Load(ctx context.Context, r io.Reader) ([]ImageInfo, error) {
 	err := b.withLease(ctx, func(ctx context.Context) error {
 		list, err := export.LoadArchive(ctx, b.store.Content(), r)
 		if err != nil {
-			return fmt.Errorf("load: %w", err)
+			return err
 		}
 		for _, img := range list {
 			infos, err := b.adopt(ctx, img)

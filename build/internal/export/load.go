@@ -62,7 +62,7 @@ func loadArchive(ctx context.Context, store content.Store, r io.Reader) (imgs []
 func readable(err error) error {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return fmt.Errorf("it is cut off, or no archive: %w", err)
+		return fmt.Errorf("it is cut off, or no archive: %w", io.ErrUnexpectedEOF)
 	case err.Error() == "unrecognized image format":
 		return errors.New("it is neither a docker archive with a manifest.json nor an OCI archive")
 	}
