@@ -167,3 +167,26 @@ func TestBaseIsAskedForAgainOnlyWithPull(t *testing.T) {
 	}
 	l.checkIdle()
 }
+
+func TestRegistryLacksWhatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	addr := l.registry()
+	l.otherRoot("publisher").mustBuild(l.context(app), "-q", "-t", addr+"/app:1", "--push")
+	l.otherRoot("publisher").mustBuild(l.context("-- Buildfile --\nFROM base\nRUN echo > /x\n"), "-q", "-t", addr+"/holed:1", "--push")
+	l.must("sh", "-c", "rm -r registry/docker/registry/v2/repositories/holed/_layers")
+	l.must("sh", "-c", "find registry/docker/registry/v2/blobs -name data -size +1000k -delete")
+	unknown := "sha256:" + strings.Repeat("0", 64)
+	for from, want := range map[string]string{
+		addr + "/app:none":       "resolve " + addr + "/app:none: not found at " + addr,
+		addr + "/none:1":         "resolve " + addr + "/none:1: not found at " + addr,
+		addr + "/app@" + unknown: "resolve " + addr + "/app@" + unknown + ": not found at " + addr,
+		addr + "/holed:1":        " of " + addr + "/holed:1: not found at " + addr,
+	} {
+		r := l.build(l.context("-- Buildfile --\nFROM "+from+"\n"), "-q", "-t", "left:1")
+		if r.code != 1 || !strings.HasPrefix(r.stderr, "Buildfile:1: ") || !strings.Contains(r.stderr, want) {
+			t.Errorf("FROM %s: status %d, %s, want %q", from, r.code, r.stderr, want)
+		}
+	}
+	l.checkNothingLeft()
+}
