@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/images"
+	ctrimages "github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/images/archive"
 	layers "github.com/containerd/containerd/v2/pkg/archive"
 	"github.com/containerd/containerd/v2/pkg/archive/compression"
@@ -173,7 +173,7 @@ func containerdApplies(t *testing.T, l *lab, _, digest string) {
 		index := l.importArchive(store, file)
 		var got []string
 		for _, entry := range index.Manifests {
-			got = append(got, entry.Annotations[images.AnnotationImageName])
+			got = append(got, entry.Annotations[ctrimages.AnnotationImageName])
 			if entry.Digest.String() != digest {
 				t.Errorf("%s: %s is %s, want %s", file, got, entry.Digest, digest)
 			}
