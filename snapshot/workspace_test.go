@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -198,4 +199,27 @@ func TestWorkNeedsALease(t *testing.T) {
 	if _, err := s.WriteBlob(t.Context(), "text/plain", []byte("x"), nil); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("write blob: %v", err)
 	}
+}
+
+// A process in a container makes paths as long as the kernel takes, and the store's own path comes before them.
+func TestCommitTakesPathsThatAreTooLongFromOutside(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	const depth, length = 30, 200 // more than 4096 bytes together
+	mustStep(t, ctx, s, "", func(dir string) error {
+		root, err := os.OpenRoot(dir)
+		for range depth {
+			if err != nil {
+				return err
+			}
+			name := strings.Repeat("x", length)
+			if err := root.Mkdir(name, 0o755); err != nil {
+				return errors.Join(err, root.Close())
+			}
+			below, openErr := root.OpenRoot(name)
+			err = errors.Join(openErr, root.Close())
+			root = below
+		}
+		return root.Close()
+	})
 }
