@@ -1,8 +1,15 @@
 package integration
 
 import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	lbuild "github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/diff"
 )
 
 // TestVerifyPassesStepsOfAllKinds builds without a layer, with layers on nothing and on many others, and in all
@@ -28,6 +35,52 @@ a
 		l.mustBuild(dir, append(args, "--verify")...)
 	}
 	l.mustBuild(l.context("-- Buildfile --\nFROM scratch\nCOPY a /\n-- a --\na\n"), "--verify")
+}
+
+// TestVerifyFailsABuildWhoseLayerIsNotItsTree changes a file behind the walk's back just after it was packed: the walk
+// says where it is, by a warning of the next file.
+func TestVerifyFailsABuildWhoseLayerIsNotItsTree(t *testing.T) {
+	l := newLab(t)
+	dir := l.context("-- Buildfile --\nFROM base\nRUN echo x >/passed; truncate -s 8M /sparse\n")
+	damaged := 0
+	damage := func(e lbuild.Event) {
+		if e.Type != lbuild.EventWarning {
+			return
+		}
+		files, _ := filepath.Glob(filepath.Join(l.root, "snapshots", "snapshots", "*", "fs", "passed"))
+		for _, file := range files {
+			damaged++
+			if err := os.Chmod(file, 0o751); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	err := l.buildHere(lbuild.Request{Context: dir, Verify: true, Events: damage})
+	if damaged != 1 {
+		t.Fatalf("damaged %d files, want 1; the build says %v", damaged, err)
+	}
+	const want = `pack the layer of line 2: verify "passed": its mode is 0751, and 0644 in the layer`
+	if pathErr, ok := errors.AsType[*diff.PathError](err); !ok || pathErr.Path != "passed" || !strings.Contains(err.Error(), want) {
+		t.Errorf("error is %v, want %s", err, want)
+	}
+}
+
+// buildHere builds in this process, with the base image as "base".
+func (l *lab) buildHere(req lbuild.Request) (err error) {
+	l.Helper()
+	ctx := context.Background()
+	store, err := lbuild.OpenStore(ctx, l.root)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	b, err := lbuild.New(lbuild.Options{Store: store, Runtime: filepath.Join(programs.dir, "bin", "runc")})
+	if err != nil {
+		return err
+	}
+	req.Contexts = map[string]string{"base": "oci-layout://" + programs.base}
+	_, err = b.Build(ctx, req)
+	return err
 }
 
 // TestABuildSaysWhatItLeftOut counts the files that a step copied up and did not change.
