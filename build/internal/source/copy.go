@@ -137,7 +137,7 @@ func (c *copier) item(ctx context.Context, it *item, dest string) error {
 	if it.tree == nil {
 		err = c.document(parent, path.Base(at), it)
 	} else {
-		err = c.leaf(d, &n, path.Base(at))
+		err = c.leaf(ctx, d, &n, path.Base(at))
 	}
 	return errors.Join(err, parent.Close())
 }

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,10 +12,10 @@ import (
 )
 
 // leaf copies an entry that is no directory from the directory of d into it, under a name.
-func (c *copier) leaf(d *target, n *node, name string) error {
+func (c *copier) leaf(ctx context.Context, d *target, n *node, name string) error {
 	from := path.Join(d.from, n.name)
 	if n.meta.isRegular() {
-		return c.file(d, from, &n.meta, name)
+		return c.file(ctx, d, from, &n.meta, name)
 	}
 	f, err := d.tree.root.open(from, unix.O_PATH)
 	if err != nil {
@@ -68,7 +69,7 @@ func openDirAt(dir *os.File, name string) (*os.File, error) {
 }
 
 // file copies a regular file.
-func (c *copier) file(d *target, from string, m *meta, name string) error {
+func (c *copier) file(ctx context.Context, d *target, from string, m *meta, name string) error {
 	src, err := d.tree.root.openRegular(from, m)
 	if err != nil {
 		return err
@@ -78,7 +79,7 @@ func (c *copier) file(d *target, from string, m *meta, name string) error {
 	if err != nil {
 		return err
 	}
-	err = c.bytes(dst, src, m.size)
+	err = c.bytes(ctx, dst, src, m.size)
 	if err == nil {
 		err = c.dressFrom(dst, src, m)
 	}
@@ -91,8 +92,11 @@ func (c *copier) file(d *target, from string, m *meta, name string) error {
 	return errors.Join(err, dst.Close())
 }
 
+// piece is how much is copied before the context is looked at.
+const piece = 64 << 20 // bytes
+
 // bytes copies size bytes, sharing or copying them in the kernel where the file systems can.
-func (c *copier) bytes(dst, src *os.File, size int64) error {
+func (c *copier) bytes(ctx context.Context, dst, src *os.File, size int64) error {
 	if size == 0 {
 		return nil
 	}
@@ -102,11 +106,20 @@ func (c *copier) bytes(dst, src *os.File, size int64) error {
 		}
 		c.noClone.Store(true)
 	}
-	n, err := dst.ReadFrom(io.LimitReader(src, size))
-	if err == nil && n != size {
-		err = fmt.Errorf("%q %w", src.Name(), ErrChanged)
+	for left := size; left > 0; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := dst.ReadFrom(io.LimitReader(src, min(left, piece)))
+		if err == nil && n == 0 {
+			err = fmt.Errorf("%q %w", src.Name(), ErrChanged)
+		}
+		if err != nil {
+			return err
+		}
+		left -= n
 	}
-	return err
+	return nil
 }
 
 func (c *copier) dressFrom(dst, src *os.File, m *meta) error {

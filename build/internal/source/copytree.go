@@ -50,11 +50,11 @@ func (w *walker) entry(ctx context.Context, d *target, name string, k *node) err
 	case k.meta.isDir():
 		return w.directory(ctx, d, name, k)
 	case k.meta.isRegular() && k.meta.links > 1:
-		return named(w.twin(d, name, k), name)
+		return named(w.twin(ctx, d, name, k), name)
 	}
 	d.users.Add(1)
 	w.group.Go(func() error {
-		return errors.Join(named(w.leaf(d, k, k.name), name), w.release(d))
+		return errors.Join(named(w.leaf(ctx, d, k, k.name), name), w.release(d))
 	})
 	return nil
 }
@@ -114,11 +114,11 @@ func (w *walker) finish(d *target) error {
 }
 
 // twin copies a file with several links, or links it to its copy. The first copy is whole before the next link.
-func (w *walker) twin(d *target, name string, k *node) error {
+func (w *walker) twin(ctx context.Context, d *target, name string, k *node) error {
 	first, ok := w.twins[k.meta.inode()]
 	if !ok {
 		w.twins[k.meta.inode()] = path.Join(w.root, name)
-		return w.leaf(d, k, k.name)
+		return w.leaf(ctx, d, k, k.name)
 	}
 	f, err := w.copier.root.open(first, unix.O_PATH)
 	if err != nil {

@@ -140,7 +140,7 @@ func (t *Tree) sumEntry(ctx context.Context, r *record) error {
 		return err
 	}
 	h := sha256.New()
-	if err := t.hashEntry(h, r); err != nil {
+	if err := t.hashEntry(ctx, h, r); err != nil {
 		return fmt.Errorf("digest of %q: %w", r.path, err)
 	}
 	h.Sum(r.sum[:0])
@@ -151,9 +151,9 @@ func (t *Tree) sumEntry(ctx context.Context, r *record) error {
 }
 
 // hashEntry writes what the entry is apart from its name, mode and owner.
-func (t *Tree) hashEntry(h hash.Hash, r *record) error {
+func (t *Tree) hashEntry(ctx context.Context, h hash.Hash, r *record) error {
 	if r.meta.isRegular() {
-		return t.hashFile(h, r)
+		return t.hashFile(ctx, h, r)
 	}
 	f, err := t.root.open(r.path, unix.O_PATH)
 	if err != nil {
@@ -171,7 +171,7 @@ func (t *Tree) hashEntry(h hash.Hash, r *record) error {
 	return err
 }
 
-func (t *Tree) hashFile(h hash.Hash, r *record) error {
+func (t *Tree) hashFile(ctx context.Context, h hash.Hash, r *record) error {
 	f, err := t.root.openRegular(r.path, r.meta)
 	if err != nil {
 		return err
@@ -182,12 +182,25 @@ func (t *Tree) hashFile(h hash.Hash, r *record) error {
 		return err
 	}
 	fieldXattrs(h, attrs)
-	// Without the wrapper CopyBuffer would use WriteTo of the file, which brings its own buffer.
-	n, err := io.CopyBuffer(h, struct{ io.Reader }{f}, make([]byte, min(readBuffer, r.meta.size+1)))
+	n, err := io.CopyBuffer(h, &cancelable{ctx, f}, make([]byte, min(readBuffer, r.meta.size+1)))
 	if err == nil && n != r.meta.size {
 		err = ErrChanged
 	}
 	return err
+}
+
+// cancelable is a reader that ends with the context, in the middle of a large file too. It has no WriteTo, with which
+// CopyBuffer would take another buffer than the one that it is given.
+type cancelable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *cancelable) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
 }
 
 // fieldXattrs writes attributes, with their number first.
