@@ -49,9 +49,9 @@ func OpenStore(ctx context.Context, root string) (*snapshot.Store, error) {
 	return snapshot.Open(ctx, snapshot.Options{Root: root, Reap: run.Reap})
 }
 
-// Build makes what req asks for. On error the image has no name in the store, and files are whole or untouched; outputs
-// that were written before the one that failed stay, and finished steps stay known, so that the next build goes on
-// from there. Errors in a Buildfile are *buildfile.Error.
+// Build makes what req asks for. On error the image has no name in the store, and files are whole or untouched, only a
+// directory of files (OutputLocal) may be half filled; outputs that were written before the one that failed stay, and
+// finished steps stay known, so that the next build goes on from there. Errors in a Buildfile are *buildfile.Error.
 func (b *Builder) Build(ctx context.Context, req Request) (_ *Result, err error) {
 	s, ctx, err := b.open(ctx, req)
 	if err != nil {
