@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -120,7 +121,7 @@ func (l *lab) runBadInput(c badInput) string {
 	if r.stdout != "" {
 		l.Errorf("stdout is not clean: %q", r.stdout)
 	}
-	return "status " + string(rune('0'+r.code)) + "\n" + l.steady(r.stderr)
+	return fmt.Sprintf("status %d\n%s", r.code, l.steady(r.stderr))
 }
 
 // compare checks what was printed against the golden file, or writes it there.
