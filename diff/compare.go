@@ -14,7 +14,15 @@ import (
 // unchanged reports whether the upper directory holds an entry just as the lower ones do. Of a file with several
 // names all are told, because a link in a layer needs the name that it links to.
 func (w *walker) unchanged(ctx context.Context, c Change, n, base *node) (bool, error) {
-	if base == nil || nameCount(n) > 1 || !w.sameMetadata(n, base) {
+	if nameCount(n) > 1 {
+		return false, nil
+	}
+	return w.same(ctx, c, n, base)
+}
+
+// same compares an entry that is no directory with another one, without the names that either has elsewhere.
+func (w *walker) same(ctx context.Context, c Change, n, base *node) (bool, error) {
+	if base == nil || !w.sameMetadata(n, base) {
 		return false, nil
 	}
 	switch {

@@ -15,6 +15,9 @@
 //
 // The cost grows with the upper directory and with the number of lower directories, not with what these hold.
 //
+// Trees compares two plain trees instead. It has to list both and to read all files that look the same, needs no overlay,
+// and sees more: which names of files were taken apart.
+//
 // Nothing in a tree leads outside of it: each path is resolved below a descriptor of the tree's root and no symbolic
 // link is followed. A change that cannot be told is an error with its path, never left out.
 //

@@ -37,14 +37,12 @@ func (w *treesWalker) kept(ctx context.Context, c Change, n, base *node) (bool, 
 	return kept, err
 }
 
-// same compares an entry without its other names.
+// same compares an entry without its other names. The trees may share a file.
 func (w *treesWalker) same(ctx context.Context, c Change, n, base *node) (bool, error) {
 	if base != nil && inodeOf(n) == inodeOf(base) {
-		return true, nil // the trees share the file
+		return true, nil
 	}
-	alone := *n
-	alone.st.Nlink = 1
-	return w.unchanged(ctx, c, &alone, base)
+	return w.walker.same(ctx, c, n, base)
 }
 
 func inodeOf(n *node) inode { return inode{uint64(n.st.Dev), n.st.Ino} }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"iter"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/containerd/containerd/v2/pkg/archive"
@@ -105,4 +107,38 @@ func checkTrees(rt *rapid.T, s *scope) {
 			rt.Fatalf("tree of %s (-merged +unpacked):\n%s\nlayer:\n%s", way.name, d, treetest.Tar(s, bytes.NewReader(tar)))
 		}
 	}
+}
+
+// TestTreesOfAnyHistoryUnpackToTheNewTree needs no overlay, so that links keep and change their partners in all ways.
+func TestTreesOfAnyHistoryUnpackToTheNewTree(t *testing.T) {
+	treetest.NeedRoot(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		s := &scope{TB: t, rt: rt}
+		defer s.end()
+		old := treetest.Lower(s, baseTree)[0]
+		history(rt, old, "before", operations)
+		into, now := copyTree(s, old), copyTree(s, old)
+		history(rt, now, "step", operations)
+
+		ctx := context.Background()
+		tar, err := packChanges(ctx, diff.Trees(ctx, diff.TreesOptions{Old: old, New: now}))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if _, err := archive.Apply(ctx, into, bytes.NewReader(tar)); err != nil {
+			rt.Fatalf("unpack: %v", err)
+		}
+		if d := cmp.Diff(lines(treetest.Dir(s, now)), lines(treetest.Dir(s, into))); d != "" {
+			rt.Fatalf("tree (-new +unpacked):\n%s\nlayer:\n%s", d, treetest.Tar(s, bytes.NewReader(tar)))
+		}
+	})
+}
+
+// copyTree copies a tree with its links, attributes and times.
+func copyTree(s *scope, dir string) string {
+	into := filepath.Join(s.TempDir(), "copy")
+	if out, err := exec.Command("cp", "-a", dir, into).CombinedOutput(); err != nil {
+		s.Fatalf("copy: %v\n%s", err, out)
+	}
+	return into
 }
