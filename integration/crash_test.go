@@ -140,6 +140,7 @@ func (v *victim) checkRecovery() {
 }
 
 func TestAKillAtAnyMomentLeavesARootThatWorks(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	start := time.Now()
 	v.mustMeasure(v.dir, v.args()...)
@@ -183,11 +184,12 @@ const changing = "fsync,fdatasync,syncfs,sync_file_range,rename,renameat,renamea
 // TestAKillAtEverySystemCallLeavesARootThatWorks kills lbuild after the n-th call that it or its children make, for
 // values of n from the first to the last.
 func TestAKillAtEverySystemCallLeavesARootThatWorks(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	v.need("strace")
 	total := v.killAfterCall(changing, 1<<30)
 	v.forget()
-	kills := rounds(12, 250)
+	kills := rounds(10, 250)
 	first := rand.IntN(max(total/kills, 1)) + 1
 	t.Logf("a whole build makes %d calls; kills after call %d and every %d", total, first, max(total/kills, 1))
 	for n := first; n < total; n += max(total/kills, 1) {
@@ -237,6 +239,7 @@ func (v *victim) killAfterCall(calls string, n int) int {
 }
 
 func TestASignalAtAnyMomentLeavesNothing(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -270,6 +273,7 @@ func (v *victim) checkInterrupted() {
 }
 
 func TestAKilledExportShowsNothing(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	v.need("strace")
 	v.mustMeasure(v.dir, v.args()...)
@@ -285,6 +289,7 @@ func TestAKilledExportShowsNothing(t *testing.T) {
 
 // TestKilledBuildsBesideALiveOne kills builds on a root on which another one runs, which must not notice.
 func TestKilledBuildsBesideALiveOne(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	dir := v.context("-- Buildfile --\nFROM base\nRUN echo 1 >/1; sleep 1\nRUN echo 2 >/2; sleep 1\nRUN cat /1 /2 >/3; sleep 1\n")
 	line := v.buildArgs(dir, "-o", "type=oci,tar=false,dest=live")
@@ -308,6 +313,7 @@ func TestKilledBuildsBesideALiveOne(t *testing.T) {
 
 // TestTheContainerOfAKilledBuildEnds kills a build in a step and looks whether the next command ends its container.
 func TestTheContainerOfAKilledBuildEnds(t *testing.T) {
+	t.Parallel()
 	m := newMeter(t)
 	word := "200" + strconv.Itoa(os.Getpid())
 	dir := m.context("-- Buildfile --\nFROM base\nRUN trap '' TERM INT HUP; (setsid sleep " + word + " &); echo started; sleep " + word + "\n")

@@ -21,7 +21,7 @@ func (m *meter) checkMemory(what string, o outcome) {
 	}
 }
 
-// manySteps is a Buildfile whose image has n layers, the last few made by RUN.
+// manySteps is a Buildfile whose n steps make a layer each, the last five by RUN.
 func manySteps(n int) string {
 	var text strings.Builder
 	text.WriteString("-- Buildfile --\nFROM base\n")
@@ -36,6 +36,7 @@ func manySteps(n int) string {
 }
 
 func TestAHundredStepsAndMore(t *testing.T) {
+	t.Parallel()
 	const steps = 120
 	m := newMeter(t)
 	m.need("skopeo", "umoci")
@@ -61,6 +62,7 @@ func TestAHundredStepsAndMore(t *testing.T) {
 
 // TestManyFiles copies a context of many files, and finds it unchanged the next time.
 func TestManyFiles(t *testing.T) {
+	t.Parallel()
 	files := rounds(20_000, 100_000)
 	m := newMeter(t)
 	dir := m.context("-- Buildfile --\nFROM base\nCOPY tree /tree\nRUN test $(find /tree -type f | wc -l) = " + fmt.Sprint(files) + "\n")
@@ -82,6 +84,7 @@ func TestManyFiles(t *testing.T) {
 
 // TestLargeFile copies a file that is larger than the memory that lbuild may use, through every kind of output.
 func TestLargeFile(t *testing.T) {
+	t.Parallel()
 	size := int64(rounds(600, 2000)) << 20
 	m := newMeter(t)
 	dir := m.context("-- Buildfile --\nFROM base AS one\nCOPY large /large\nRUN mv /large /moved && printf x >>/moved\nFROM base\nCOPY --from=one /moved /\n")
@@ -114,6 +117,7 @@ func TestLargeFile(t *testing.T) {
 
 // TestManyLayersAtOnce packs layers side by side as on a machine with many processors. Noise takes the most memory.
 func TestManyLayersAtOnce(t *testing.T) {
+	t.Parallel()
 	m := newMeter(t)
 	m.env = []string{"GOMAXPROCS=16"}
 	dir := m.context("-- Buildfile --\nFROM base\nCOPY noise /1\nCOPY noise /2\nCOPY noise /3\nCOPY noise /4\n")
@@ -164,6 +168,7 @@ func TestAFullDisk(t *testing.T) {
 		"many": {files: "FROM base\nCOPY noise /1\nRUN cp /1 /2\nRUN cp /1 /3\nRUN cp /1 /4\nRUN cp /1 /5\n", noise: 7 << 20, says: full},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			m := newMeter(t)
 			m.mountTmpfs(m.root, "40m")
 			dir := m.context("-- Buildfile --\n" + test.files)
@@ -183,6 +188,7 @@ func TestAFullDisk(t *testing.T) {
 
 // TestAFullDiskByOthers fills the file system to the last byte with something that is not lbuild's.
 func TestAFullDiskByOthers(t *testing.T) {
+	t.Parallel()
 	m := newMeter(t)
 	m.mountTmpfs(filepath.Join(m.dir, "disk"), "40m")
 	m.root = filepath.Join(m.dir, "disk", "root")
@@ -237,6 +243,7 @@ func (m *meter) writeNoise(name string, size int) {
 // TestAFullDiskOfTheOutput exports to a file system that is too small. Of a file nothing is left; a layout in a directory
 // has no index, so that no reader takes it for one; files in a directory are the user's to look at.
 func TestAFullDiskOfTheOutput(t *testing.T) {
+	t.Parallel()
 	m := newMeter(t)
 	m.mountTmpfs(filepath.Join(m.dir, "disk"), "1m")
 	dir := m.context("-- Buildfile --\nFROM base\n")
