@@ -125,12 +125,15 @@ func withoutProxies(vars []string) []string {
 	})
 }
 
-// runEnv is the environment of a RUN.
+// runEnv is the environment of a RUN. As in docker a proxy is there in both cases, because programs look for either.
 func (st *stage) runEnv() []string {
 	env := slices.Clone(st.vars)
-	for _, name := range sortedKeys(st.s.argValues) {
-		if isProxy(name) && !slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, name+"=") }) {
-			env = append(env, name+"="+st.s.argValues[name])
+	proxies := slices.DeleteFunc(sortedKeys(st.s.argValues), func(name string) bool { return !isProxy(name) })
+	for _, as := range []func(string) string{strings.Clone, strings.ToUpper, strings.ToLower} {
+		for _, name := range proxies {
+			if !hasVar(env, as(name)) {
+				env = append(env, as(name)+"="+st.s.argValues[name])
+			}
 		}
 	}
 	return env

@@ -96,6 +96,15 @@ func TestProxiesAreNeitherInHistoryNorInKeys(t *testing.T) {
 	}
 }
 
+func TestRUNSeesAProxyInBothCasesUnlessItIsSet(t *testing.T) {
+	args := map[string]string{"HTTP_PROXY": "a", "no_proxy": "b", "NO_PROXY": "c", "https_proxy": "d", "V": "e"}
+	st := &stage{s: &session{argValues: args}, vars: []string{"HTTPS_PROXY=env"}}
+	want := []string{"HTTPS_PROXY=env", "HTTP_PROXY=a", "NO_PROXY=c", "https_proxy=d", "no_proxy=b", "http_proxy=a"}
+	if diff := cmp.Diff(want, st.runEnv()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestHeredocsBecomeWhatIsExecuted(t *testing.T) {
 	for _, test := range []struct {
 		name    string
