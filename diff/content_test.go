@@ -112,7 +112,10 @@ func TestReadFillsHolesWithZeros(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for c := range diff.Upper(context.Background(), diff.UpperOptions{Upper: dir}) {
+	for c, err := range diff.Upper(context.Background(), diff.UpperOptions{Upper: dir}) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if c.Path != "f" {
 			continue
 		}

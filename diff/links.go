@@ -65,5 +65,5 @@ func linkedBelow(n, base *node) (bool, error) {
 	case base == nil:
 		return false, nil
 	}
-	return int(base.st.Nlink)+change > int(nameCount(n)), nil //nolint:gosec,unconvert // counts of links are small
+	return int(base.st.Nlink)+change > int(nameCount(n)), nil
 }

@@ -56,7 +56,7 @@ func (t *tree) open(rel string, flags int) (int, error) {
 		if err != nil {
 			return -1, err
 		}
-		defer f.Close() //nolint:errcheck // it was only a starting point
+		defer f.Close()
 		root = f
 	}
 	return openBeneath(int(root.Fd()), rel, flags)

@@ -253,7 +253,7 @@ func (w *walker) directory(ctx context.Context, f *frame, c Change, n, base *nod
 		sub.change.Opaque = w.opts.Whiteouts == Opaque
 	default:
 		sub.all = false
-		sub.merged = append(n.dirs[:1:1], base.dirs...)
+		sub.merged = slices.Concat(n.dirs[:1], base.dirs)
 		changed = !w.sameMetadata(n, base)
 	}
 	if changed {

@@ -39,7 +39,7 @@ type sink struct {
 func (s *sink) Write(p []byte) (int, error) {
 	n, err := s.w.Write(p)
 	if s.hash != nil {
-		s.hash.Write(p[:n]) //nolint:errcheck // a hash takes all
+		s.hash.Write(p[:n])
 	}
 	s.size += int64(n)
 	return n, err
@@ -98,7 +98,7 @@ func (p *pipe) start() {
 	go func() {
 		defer close(p.hashed)
 		for piece := range p.full {
-			p.diffID.Write(piece) //nolint:errcheck // a hash takes all
+			p.diffID.Write(piece)
 			p.free <- piece
 		}
 	}()
@@ -112,7 +112,7 @@ func (p *pipe) finish(failure error) (Result, error) {
 	}
 	var err error
 	if failure == nil {
-		p.diffID.Write(p.piece) //nolint:errcheck // a hash takes all
+		p.diffID.Write(p.piece)
 		p.size += int64(len(p.piece))
 		_, err = p.codec.Write(p.piece)
 	}

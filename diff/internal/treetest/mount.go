@@ -73,7 +73,7 @@ func mount(target string, lower, opts []string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fsfd) //nolint:errcheck // only a configuration
+	defer unix.Close(fsfd)
 	for _, dir := range lower {
 		if err := unix.FsconfigSetString(fsfd, "lowerdir+", dir); err != nil {
 			return fmt.Errorf("lower %s: %w", dir, err)
@@ -97,7 +97,7 @@ func mount(target string, lower, opts []string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(mfd) //nolint:errcheck // moved to its place
+	defer unix.Close(mfd)
 	return unix.MoveMount(mfd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
