@@ -110,7 +110,8 @@ func skopeoCopies(t *testing.T, l *lab, compression, digest string) {
 		Digest string
 		Layers []string
 		Env    []string
-	}) {
+	},
+	) {
 		t.Helper()
 		out := l.must("skopeo", "inspect", "--tls-verify=false", ref)
 		if err := json.Unmarshal([]byte(out), &info); err != nil {
