@@ -16,7 +16,7 @@ func ExampleTrees() {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	for _, path := range []string{"old/bin/sh", "old/bin/tar", "new/bin/sh", "new/lib/libc.so"} {
+	for _, path := range []string{"old/bin/tar", "new/bin/sh", "new/lib/libc.so"} {
 		path = filepath.Join(dir, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			panic(err)
@@ -38,6 +38,7 @@ func ExampleTrees() {
 	// Output:
 	// modify bin
 	// delete bin/tar
+	// add bin/sh
 	// add lib
 	// add lib/libc.so
 }
