@@ -3,6 +3,7 @@ package integration
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,7 +76,7 @@ func (l *lab) readCase(file string) *buildCase {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), ": ")
 		switch {
 		case strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "":
-		case ok && strings.Contains(" flags env setup need files config ", " "+key+" "):
+		case ok && slices.Contains([]string{"flags", "env", "setup", "need", "files", "config"}, key):
 			c.options[key] = append(c.options[key], value)
 		default:
 			l.Fatalf("%s: unknown line %q", file, line)
