@@ -190,9 +190,10 @@ func (s *session) verifiedManifest(ctx context.Context, target ocispec.Descripto
 }
 
 // fromRegistry asks the registry of the name.
-func (s *session) fromRegistry(ctx context.Context, named reference.Named, platform platforms.MatchComparer) (*baseImage, error) {
+func (s *session) fromRegistry(ctx context.Context, named reference.Named, platform platforms.MatchComparer) (_ *baseImage, err error) {
 	named = reference.TagNameOnly(named)
 	s.events.emit(Event{Type: EventPull, Name: named.String(), State: StateStarted})
+	defer func() { s.pullFailed(named, err) }()
 	pulled, err := s.remote.PullManifest(ctx, s.store.Content(), named, platform)
 	if err != nil {
 		return nil, err
@@ -221,10 +222,11 @@ func (s *session) fromLayout(ctx context.Context, ref string, platform platforms
 	return &baseImage{target: target, manifest: manifest}, nil
 }
 
-// cutSelector splits the tag or digest off an OCI layout's path. A colon inside a directory's name belongs to the path.
+// cutSelector splits the tag or digest off an OCI layout's path. A colon or an at sign inside a directory's name belongs
+// to the path.
 func cutSelector(ref string) (dir, selector string) {
-	if dir, dgst, ok := strings.Cut(ref, "@"); ok {
-		return dir, "@" + dgst
+	if i := strings.LastIndexByte(ref, '@'); i >= 0 && !strings.ContainsRune(ref[i:], filepath.Separator) {
+		return ref[:i], ref[i:]
 	}
 	i := strings.LastIndexByte(ref, ':')
 	if i < 0 || strings.ContainsRune(ref[i:], filepath.Separator) {
@@ -343,8 +345,12 @@ func (s *session) unpacked(ctx context.Context, img *baseImage) (string, error) 
 		name, err := s.store.Unpack(ctx, img.manifest, nil, img.fetcher)
 		return name, registryError(err)
 	})
-	if err != nil || img.pulled == nil {
+	if img.pulled == nil {
 		return name, err
+	}
+	if err != nil {
+		s.pullFailed(img.pulled, err)
+		return "", err
 	}
 	img.naming.Do(func() { img.nameErr = s.namePulled(ctx, img) }) // two names may stand for one manifest
 	return name, img.nameErr
@@ -356,6 +362,13 @@ func (s *session) namePulled(ctx context.Context, img *baseImage) error {
 	}
 	s.events.emit(Event{Type: EventPull, Name: img.name, State: StateDone})
 	return s.putImage(ctx, img.name, img.target)
+}
+
+// pullFailed ends the events of a pull that an error ended.
+func (s *session) pullFailed(named reference.Named, err error) {
+	if err != nil {
+		s.events.emit(Event{Type: EventPull, Name: named.String(), State: StateFailed})
+	}
 }
 
 // registryError gives trouble with a registry without the ways that it came: it names image and blob itself. Other errors

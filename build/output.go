@@ -104,8 +104,16 @@ func (s *session) export(ctx context.Context, target *stage, images map[compress
 		}
 	}
 	result := &Result{}
-	for _, tag := range s.tags {
-		result.Names = append(result.Names, tag.String())
+	for _, out := range s.outputs() {
+		names, err := s.names(out)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			if out.isImage() && !slices.Contains(result.Names, name) {
+				result.Names = append(result.Names, name)
+			}
+		}
 	}
 	if list := s.compressions(); len(list) > 0 {
 		img := images[list[0]]

@@ -46,10 +46,10 @@ func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compres
 		return cache.Layer{}, err
 	}
 	defer release()
-	if err := s.slots.Acquire(ctx, 1); err != nil {
+	if err := s.packing.Acquire(ctx, 1); err != nil {
 		return cache.Layer{}, err
 	}
-	defer s.slots.Release(1)
+	defer s.packing.Release(1)
 	started := time.Now()
 	s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: StateStarted})
 	l, err := s.writeLayer(ctx, made, c, workers)
@@ -97,9 +97,12 @@ func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Comp
 	return l, err
 }
 
+// layerRevision is part of every record of a layer; raise it when diff or diff/layer make other bytes of one snapshot.
+const layerRevision = "r1"
+
 // variant names everything besides the snapshot that a layer's bytes depend on.
 func (s *session) variant(c compress.Compression) string {
-	parts := []string{c.ID(), fmt.Sprint("whiteouts=", s.req.Whiteouts)}
+	parts := []string{layerRevision, c.ID(), fmt.Sprint("whiteouts=", s.req.Whiteouts)}
 	if s.req.Epoch != nil {
 		parts = append(parts, fmt.Sprint("epoch=", s.req.Epoch.Unix()))
 	}

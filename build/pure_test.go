@@ -64,6 +64,8 @@ func TestCutSelectorKeepsColonsOfPaths(t *testing.T) {
 		{"/a:1/b:2", "/a:1/b", "2"},
 		{"b@sha256:00", "b", "@sha256:00"},
 		{"/a:1/b@sha256:00", "/a:1/b", "@sha256:00"},
+		{"/home/me@host/b", "/home/me@host/b", ""},
+		{"/home/me@host/b:1", "/home/me@host/b", "1"},
 	} {
 		if dir, selector := cutSelector(test.ref); dir != test.dir || selector != test.selector {
 			t.Errorf("%q gives %q and %q, want %q and %q", test.ref, dir, selector, test.dir, test.selector)

@@ -51,7 +51,7 @@ func (s *session) recompress(ctx context.Context, l Layer, desc ocispec.Descript
 	defer func() { err = errors.Join(err, blob.Close()) }()
 
 	l.MediaType = c.MediaType()
-	if l.UncompressedSize, l.Size, l.Digest, err = squeeze(blob, plain, c, workers); err != nil {
+	if l.UncompressedSize, l.Size, l.Digest, err = squeeze(blob, cancelable{ctx, plain}, c, workers); err != nil {
 		return l, fmt.Errorf("pack layer %s anew: %w", desc.Digest, err)
 	}
 	return l, blob.Commit(ctx, l.Size, l.Digest, map[string]string{labelUncompressed: string(l.DiffID)})
@@ -70,6 +70,19 @@ func squeeze(blob *snapshot.BlobWriter, plain io.Reader, c compress.Compression,
 		return 0, 0, "", err
 	}
 	return in, count.n, hash.Digest(), nil
+}
+
+// cancelable is a reader that ends with its context.
+type cancelable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c cancelable) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
 }
 
 // counter counts what goes through it.

@@ -9,7 +9,7 @@ import (
 type Result struct {
 	Manifest ocispec.Descriptor // zero when only files were asked for
 	Config   digest.Digest
-	Names    []string // full references
+	Names    []string // full references that the outputs gave the image
 	Layers   []Layer  // bottom to top
 }
 

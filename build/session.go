@@ -36,7 +36,8 @@ type session struct {
 	host     ocispec.Platform
 	lease    *snapshot.Lease
 	events   emitter
-	slots    *semaphore.Weighted // one for each step that runs and each layer that is packed
+	slots    *semaphore.Weighted // one for each step that runs
+	packing  *semaphore.Weighted // one for each layer that is packed
 	memory   *semaphore.Weighted // bytes, for all layers that are packed
 
 	dir    string // context directory; the unpacked one when the context came as a tar
@@ -44,11 +45,12 @@ type session struct {
 	file   *buildfile.File
 	plan   *plan.Plan
 
-	trees  once[string, *source.Tree] // contexts and directories, by path
-	images once[string, *baseImage]
-	trunks once[digest.Digest, string] // snapshots of images, by manifest
-	flight once[cache.Key, cache.Step]
-	packs  once[string, cache.Layer]
+	// Each of these is made once in a build, by whichever stage needs it first, and kept until the build ends.
+	trees  once[string, *source.Tree]  // by path, or snapshot://NAME
+	images once[string, *baseImage]    // described, by reference and platform
+	trunks once[digest.Digest, string] // snapshots of unpacked images, by manifest
+	flight once[cache.Key, cache.Step] // steps that run, by the key that they are recorded under
+	packs  once[string, cache.Layer]   // packed layers, by snapshot and variant
 
 	argValues map[string]string // build arguments
 	stages    []*stage          // as in the plan
@@ -62,7 +64,7 @@ type session struct {
 func (b *Builder) open(ctx context.Context, req Request) (*session, context.Context, error) {
 	s := &session{
 		Builder: b, req: req, host: platforms.DefaultSpec(),
-		slots: semaphore.NewWeighted(int64(b.opts.Jobs)), memory: semaphore.NewWeighted(packMemory),
+		slots: semaphore.NewWeighted(int64(b.opts.Jobs)), packing: semaphore.NewWeighted(int64(b.opts.Jobs)), memory: semaphore.NewWeighted(packMemory),
 	}
 	s.events.sink = req.Events
 	if err := s.check(); err != nil {
