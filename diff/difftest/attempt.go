@@ -9,15 +9,20 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // attempt is one trial under way. It is the testing.TB of the helpers that make trees and mounts, without a test: what
 // they call is below, and the rest of the interface is not there.
 type attempt struct {
 	testing.TB
-	ctx      context.Context //nolint:containedctx // as in testing.TB
-	dir      string
-	made     int
+	ctx  context.Context //nolint:containedctx // as in testing.TB
+	dir  string
+	made int
+	// ownDevices mounts a new file system on each temporary directory.
+	ownDevices bool
+
 	failure  string
 	skipped  string
 	cleanups []func()
@@ -98,5 +103,19 @@ func (a *attempt) TempDir() string {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		a.Fatal(err)
 	}
+	if a.ownDevices {
+		a.mountTmpfs(dir)
+	}
 	return dir
+}
+
+func (a *attempt) mountTmpfs(dir string) {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
+		a.Fatalf("mount a tmpfs: %v", err)
+	}
+	a.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			a.Errorf("unmount %s: %v", dir, err)
+		}
+	})
 }

@@ -62,7 +62,7 @@ func inOrder(names ...string) check {
 			}
 		}
 		if !slices.Equal(got, names) {
-			return fmt.Errorf("the entries are %q, want %q", got, names)
+			return fmt.Errorf("of the entries %q there are, in this order, %q", names, got)
 		}
 		return nil
 	}
@@ -73,13 +73,20 @@ func header(name string, wrong func(entry) string) check {
 	return func(l *layer) error {
 		found := l.find(name)
 		if len(found) != 1 {
-			return fmt.Errorf("%d entries %.40q, want 1", len(found), name)
+			return fmt.Errorf("%d entries %s, want 1", len(found), called(name))
 		}
 		if w := wrong(found[0]); w != "" {
-			return fmt.Errorf("%.40q has %s", name, w)
+			return fmt.Errorf("%s has %s", called(name), w)
 		}
 		return nil
 	}
+}
+
+func called(name string) string {
+	if name == "" {
+		return "./"
+	}
+	return fmt.Sprintf("%.40q", name)
 }
 
 const paxXattr = "SCHILY.xattr."
@@ -143,7 +150,7 @@ func difference(want, got string) string {
 		case !ok:
 			return path + " is missing in the image"
 		case without(other, rest)+without(rest, other) != "":
-			return fmt.Sprintf("%s has {%s} in the image, want {%s}", path, without(other, rest), without(rest, other))
+			return path + unlike(without(rest, other), without(other, rest))
 		}
 	}
 	for _, line := range strings.Split(got, "\n") {
@@ -154,6 +161,17 @@ func difference(want, got string) string {
 		}
 	}
 	return ""
+}
+
+// unlike tells what an entry should have and has instead.
+func unlike(want, got string) string {
+	switch {
+	case got == "":
+		return fmt.Sprintf(" lacks {%s} in the image", want)
+	case want == "":
+		return fmt.Sprintf(" has {%s} in the image, which it should not have", got)
+	}
+	return fmt.Sprintf(" has {%s} in the image instead of {%s}", got, want)
 }
 
 // without returns the words of a line that another one does not have, and cuts digests.

@@ -196,7 +196,7 @@ func (r *runner) row(ctx context.Context, s row) (Result, error) {
 			if err := ctx.Err(); err != nil {
 				return result, err
 			}
-			if i > 0 && (t.once() || !p.allows(t)) {
+			if t.beyond && !r.opts.Exact || i > 0 && (t.once() || !p.allows(t)) {
 				continue
 			}
 			failure, skip := r.try(ctx, p, t)

