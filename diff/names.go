@@ -59,7 +59,7 @@ func (w *walker) deletes(f *frame, e fs.DirEntry) (bool, error) {
 
 // delete tells that a name is gone, if the lower directories have it.
 func (w *walker) delete(f *frame, name string) error {
-	base, err := w.overlay.lookup(f.base, name)
+	base, err := w.below(f, name)
 	if err != nil {
 		return &PathError{Op: "read", Path: f.path(name), Err: err}
 	}

@@ -188,7 +188,7 @@ func (w *walker) entry(ctx context.Context, f *frame, name string) error {
 
 // resolve finds what a name is in the directory, and what it is without the upper directory.
 func (w *walker) resolve(f *frame, name string) (n, base *node, err error) {
-	base, err = w.overlay.lookup(f.base, name)
+	base, err = w.below(f, name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -207,6 +207,15 @@ func (w *walker) resolve(f *frame, name string) (n, base *node, err error) {
 		n, err = w.overlay.lookup(f.merged, name)
 	}
 	return n, base, err
+}
+
+// below finds what a name is without the upper directory. A socket counts as nothing, because no layer has it.
+func (w *walker) below(f *frame, name string) (*node, error) {
+	n, err := w.overlay.lookup(f.base, name)
+	if err != nil || n == nil || n.st.Mode&unix.S_IFMT == unix.S_IFSOCK {
+		return nil, err
+	}
+	return n, nil
 }
 
 // file tells an entry that is not a directory, if it changed.

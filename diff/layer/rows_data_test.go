@@ -154,6 +154,15 @@ var files = []row{
 		warn:  []string{`"s" is a socket and was left out`},
 	},
 	{
+		name:   "a socket in a lower directory is as good as none",
+		lower:  []string{"d/\nother/"},
+		before: `for s in gone kept d/hidden; do perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local=>$ARGV[0], Listen=>1)' $s; done`,
+		step:   `rm gone; chown 0:0 kept; rm -r d; mkdir d`,
+		opts:   explicit,
+		want:   "d/",
+		warn:   []string{`"kept" is a socket and was left out`},
+	},
+	{
 		name: "a sparse file is whole and warned of",
 		step: `truncate -s 8M f; printf x | dd of=f bs=1 seek=4000000 conv=notrunc status=none`,
 		want: `f size=8388608`,

@@ -16,13 +16,14 @@ import (
 
 // row is one step on a real overlay mount and the layer that must come of it.
 type row struct {
-	name  string
-	lower []string // trees, topmost first; none: one empty lower directory
-	mount []string // mount options
-	step  string   // shell script, run in the merged directory
-	want  string   // entries of the layer
-	warn  []string // warnings
-	opts  diff.UpperOptions
+	name   string
+	lower  []string // trees, topmost first; none: one empty lower directory
+	before string   // shell script, run in the topmost lower directory
+	mount  []string // mount options
+	step   string   // shell script, run in the merged directory
+	want   string   // entries of the layer
+	warn   []string // warnings
+	opts   diff.UpperOptions
 	// unpackLoses says what containerd's unpacker does not do; the tree that it makes is not compared then.
 	unpackLoses string
 }
@@ -42,6 +43,9 @@ func (r row) run(t *testing.T) {
 		trees = []string{""}
 	}
 	lower := treetest.Lower(t, trees...)
+	if r.before != "" {
+		treetest.Sh(t, lower[0], r.before)
+	}
 	o := treetest.Mount(t, lower, treetest.Options{Mount: r.mount})
 	o.Sh(t, r.step)
 

@@ -101,11 +101,17 @@ func mount(target string, lower, opts []string) error {
 	return unix.MoveMount(mfd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-// Sh runs a shell script in the merged directory, with bytes instead of a locale and no umask surprises.
+// Sh runs a shell script in the merged directory.
 func (o *Overlay) Sh(tb testing.TB, script string) {
 	tb.Helper()
+	Sh(tb, o.Merged, script)
+}
+
+// Sh runs a shell script in a directory, with bytes instead of a locale and no umask surprises.
+func Sh(tb testing.TB, dir, script string) {
+	tb.Helper()
 	cmd := exec.Command("sh", "-euc", "umask 022\n"+script)
-	cmd.Dir = o.Merged
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		tb.Fatalf("script: %v\n%s", err, out)
