@@ -49,6 +49,11 @@ race: build
 .PHONY: integration
 integration: build
 	cd integration && $(GOTEST) ./...
+	cd integration/differs && $(GOTEST) ./...
+
+.PHONY: differs
+differs: ## compare the differs of other builders: docs/differs.md
+	cd integration/differs && $(GO) run . ../../docs/differs.md
 
 .PHONY: fuzz
 fuzz: ## every fuzz test for a few seconds
@@ -60,6 +65,7 @@ lint: bin/tools/gofumpt bin/tools/golangci-lint
 	  [ -z "$$unformatted" ] || { echo "gofumpt -w is due in:" $$unformatted >&2; exit 1; }
 	bin/tools/golangci-lint run ./...
 	cd integration && ../bin/tools/golangci-lint run --config ../.golangci.yml ./...
+	cd integration/differs && ../../bin/tools/golangci-lint run --config ../../.golangci.yml ./...
 
 .PHONY: vuln
 vuln: bin/tools/govulncheck

@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"diff/layer":             {"diff", "diff/compress"},
 	"diff/compress":          {},
 	"diff/verify":            {"diff"},
+	"diff/difftest":          {"diff/internal/treetest"},
 	"diff/internal/treetest": {},
 	"bench":                  {"diff", "diff/layer", "diff/compress"},
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/lbuild/lbuild/diff/internal/treetest"
-	"golang.org/x/sys/unix"
 )
 
 var restoredTimes = []trial{
@@ -197,6 +196,7 @@ var unreadable = []trial{
 			return errors.Join(os.Remove(path), os.Mkdir(path, 0o755))
 		},
 	},
+	{name: "is on a disk that fails in the middle", step: diskFile, brokenDisk: true, trusted: true, refused: "broken"},
 	{
 		name: "has lost its bytes below", mount: kept, lower: []string{"data \"x\"\ne"}, step: `chmod 0600 data`,
 		then: func(o *treetest.Overlay) error { return loseBytes(o, "data") }, refused: "data",
@@ -215,14 +215,13 @@ func loseBytes(o *treetest.Overlay, name string) error {
 	for _, dir := range o.Lower {
 		err := os.Remove(filepath.Join(dir, name))
 		if err == nil || !errors.Is(err, os.ErrNotExist) {
-			return errors.Join(err, dropCaches())
+			return errors.Join(err, forgetNames())
 		}
 	}
 	return os.ErrNotExist
 }
 
-// dropCaches has the kernel look directories up again.
-func dropCaches() error {
-	unix.Sync()
+// forgetNames has the kernel look names up again.
+func forgetNames() error {
 	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0)
 }

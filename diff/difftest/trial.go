@@ -46,6 +46,8 @@ type trial struct {
 	beyond bool
 	// ownDevices gives each lower directory, and the upper one, a file system of its own.
 	ownDevices bool
+	// brokenDisk has the upper directory on a disk of which the second half cannot be read after the step.
+	brokenDisk bool
 	// big layers are read as they come and never kept.
 	big bool
 	// headers says that the call is ended at the first file of a gibibyte or more, and judged by what came before.
@@ -57,7 +59,7 @@ type trial struct {
 const nothing = "nothing"
 
 // once reports whether a trial says nothing new on a second kind of mount.
-func (t trial) once() bool { return t.big || t.ownDevices }
+func (t trial) once() bool { return t.big || t.ownDevices || t.brokenDisk }
 
 // try runs a trial and returns how it failed, or what it lacks.
 func (r *runner) try(ctx context.Context, p place, t trial) (failure, skipped string) {
@@ -91,8 +93,15 @@ func (p place) overlay(a *attempt, t trial) *treetest.Overlay {
 	if t.prepare != "" {
 		(&treetest.Overlay{Merged: lower[0]}).Sh(a, t.prepare)
 	}
-	o := p.mountOn(a, p.deepen(lower), p.options(t))
+	dir, image := a.TempDir(), ""
+	if t.brokenDisk {
+		image = a.mountDisk(dir)
+	}
+	o := treetest.Mount(a, p.deepen(lower), treetest.Options{Dir: dir, Mount: p.options(t)})
 	o.Sh(a, t.step)
+	if t.brokenDisk {
+		a.breakDisk(image, filepath.Join(o.Upper, "broken"))
+	}
 	if t.then != nil {
 		if err := t.then(o); err != nil {
 			a.Fatalf("the step itself: %v", err)
