@@ -2,6 +2,7 @@ package diff
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -50,7 +51,7 @@ func (d *data) hasHoles(path string) (bool, error) {
 func vanished(err error) error {
 	for _, gone := range []error{unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.EXDEV} {
 		if errors.Is(err, gone) {
-			return errors.Join(ErrChanged, err)
+			return fmt.Errorf("%w: %w", ErrChanged, err)
 		}
 	}
 	return err

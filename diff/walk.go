@@ -194,6 +194,9 @@ func (w *walker) resolve(f *frame, name string) (n, base *node, err error) {
 	}
 	if f.all {
 		n, err = w.overlay.lookup(f.merged, name)
+		if n == nil && err == nil {
+			err = w.deleted(f, name)
+		}
 		return n, base, err
 	}
 	n, err = w.overlay.step(f.merged[0], &lookup{target: name}, name, "")
@@ -207,6 +210,16 @@ func (w *walker) resolve(f *frame, name string) (n, base *node, err error) {
 		n, err = w.overlay.lookup(f.merged, name)
 	}
 	return n, base, err
+}
+
+// deleted fails unless a whiteout is why a name that was listed leads to nothing.
+func (w *walker) deleted(f *frame, name string) error {
+	for _, l := range f.merged {
+		if n, err := w.overlay.entry(l, name); err != nil || n != nil {
+			return err
+		}
+	}
+	return ErrChanged
 }
 
 // below finds what a name is without the upper directory. A socket counts as nothing, because no layer has it.

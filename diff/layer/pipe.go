@@ -2,8 +2,10 @@ package layer
 
 import (
 	"crypto/sha256"
+	"errors"
 	"hash"
 	"io"
+	"sync/atomic"
 
 	"github.com/lbuild/lbuild/diff/compress"
 	"github.com/opencontainers/go-digest"
@@ -29,14 +31,20 @@ type pipe struct {
 	hashed chan struct{}
 }
 
-// sink hashes and counts what goes to w.
+// sink hashes and counts what goes to w, until it is cut.
 type sink struct {
 	w    io.Writer
 	hash hash.Hash // nil: no digest
 	size int64
+	cut  atomic.Bool
 }
 
+var errCut = errors.New("the layer failed")
+
 func (s *sink) Write(p []byte) (int, error) {
+	if s.cut.Load() {
+		return 0, errCut
+	}
 	n, err := s.w.Write(p)
 	if s.hash != nil {
 		s.hash.Write(p[:n])
@@ -104,13 +112,15 @@ func (p *pipe) start() {
 	}()
 }
 
-// finish sends the rest on, ends everything that runs, and returns the digests. After a failure it only ends things.
+// finish sends the rest on, ends everything that runs, and returns the digests. After a failure it only ends things, and
+// writes nothing more: the end of a stream would make of its beginning a blob that looks whole.
 func (p *pipe) finish(failure error) (Result, error) {
 	if p.full != nil {
 		close(p.full)
 		<-p.hashed
 	}
 	var err error
+	p.blob.cut.Store(failure != nil)
 	if failure == nil {
 		p.diffID.Write(p.piece)
 		p.size += int64(len(p.piece))
