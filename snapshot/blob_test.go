@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +86,50 @@ func TestNewBlobRefusesAnotherDigestOrSize(t *testing.T) {
 	if left := leftovers(t, s.Root()); len(left) > 0 {
 		t.Error(left)
 	}
+}
+
+func TestCommitThatFailsClosesTheFile(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	b, err := s.NewBlob(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Write([]byte("blob")); err != nil {
+		t.Fatal(err)
+	}
+	// The database cannot be locked, so it does not come to containerd's own commit.
+	lock := filepath.Join(s.Root(), "db.lock")
+	if err := errors.Join(os.Remove(lock), os.Mkdir(lock, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Commit(ctx, 4, digest.FromString("blob"), nil); err == nil {
+		t.Error("committed")
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if open := openBelow(t, filepath.Join(s.Root(), "content", "ingest")); len(open) > 0 {
+		t.Errorf("still open: %v", open)
+	}
+}
+
+// openBelow lists the files below dir that this process has open.
+func openBelow(t testing.TB, dir string) (open []string) {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if name, err := os.Readlink(filepath.Join("/proc/self/fd", fd.Name())); err == nil && strings.HasPrefix(name, dir) {
+			open = append(open, name)
+		}
+	}
+	return open
 }
 
 func TestVerifyBlob(t *testing.T) {

@@ -106,14 +106,16 @@ func (w *blobWriter) Status() (content.Status, error) {
 	return st, err
 }
 
-// Commit makes the blob whole. One that turns out to be another than expected is thrown away, not resumed.
+// Commit makes the blob whole and closes the writer, also after an error. One that turns out to be another than expected
+// is thrown away, not resumed.
 func (w *blobWriter) Commit(ctx context.Context, size int64, expected digest.Digest, opts ...content.Opt) error {
 	ctx = leases.WithLease(w.blobs.store.Context(ctx), w.lease)
 	err := w.commit(ctx, size, expected, opts)
 	if err == nil || errdefs.IsAlreadyExists(err) {
 		return err
 	}
-	return errors.Join(err, ignoreMissing(w.blobs.Abort(ctx, w.ref)))
+	// containerd closes the file only when it comes to commit it.
+	return errors.Join(err, w.Close(), ignoreMissing(w.blobs.Abort(ctx, w.ref)))
 }
 
 func (w *blobWriter) commit(ctx context.Context, size int64, expected digest.Digest, opts []content.Opt) error {

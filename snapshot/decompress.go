@@ -14,9 +14,10 @@ import (
 // maxWindow bounds the memory that a zstd frame may ask for.
 const maxWindow = 128 << 20 // bytes
 
-// decompress reads a layer by what it is: registries hold gzip under the media types of plain tar, and the reverse. The
-// caller closes the reader; r stays open.
-func decompress(r io.Reader) (io.ReadCloser, error) {
+// Decompress gives the plain bytes of a layer or archive in gzip, zstd or no compression, by what it is: registries hold
+// gzip under the media types of plain tar, and the reverse. It runs no other program, and no input makes it take more
+// than 128 MiB for its window. The caller closes the reader; r stays open.
+func Decompress(r io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(r, 1<<20)
 	magic, err := buffered.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -15,7 +16,8 @@ type deadLease struct {
 	lock *os.File
 }
 
-// reap ends the leases of dead processes and collects what they kept. Without any it reads one directory.
+// reap ends the leases of dead processes and collects what they kept. Without any it reads one directory. A lease that
+// cannot be ended, because a process in it outlives its killing, stays with all it keeps: it must not lock others out.
 func (s *Store) reap(ctx context.Context) error {
 	dead, err := s.deadLeases()
 	if err != nil {
@@ -24,11 +26,15 @@ func (s *Store) reap(ctx context.Context) error {
 	if len(dead) == 0 {
 		return s.trash.empty()
 	}
-	var errs []error
 	for _, d := range dead {
-		errs = append(errs, s.reapLease(ctx, d))
+		if err := s.reapLease(ctx, d); err != nil && s.opts.Warn != nil {
+			s.opts.Warn(fmt.Errorf("store %s: leave lease %s of a dead process for later: %w", s.root, d.id, err))
+		}
 	}
-	return errors.Join(append(errs, s.Collect(ctx))...)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return s.Collect(ctx)
 }
 
 func (s *Store) reapLease(ctx context.Context, d deadLease) error {

@@ -34,6 +34,8 @@ type Options struct {
 	// Reap is called with the lease directory of each dead process before its mounts are removed, to end what still
 	// runs in them; nil means that there is nothing to end.
 	Reap func(ctx context.Context, dir string) error
+	// Warn is told what of a dead process could not be ended or removed; nil drops it. It is left for the next Open.
+	Warn func(err error)
 }
 
 // Store is an open root. It is safe for concurrent use, also by other processes that opened the same root.
@@ -65,8 +67,8 @@ type Store struct {
 	closed  error
 }
 
-// Open opens the store at opts.Root, creating it if missing, and cleans up what dead processes left there. The error
-// says in one line what is missing on this machine. The caller closes the store.
+// Open opens the store at opts.Root, creating it if missing, and cleans up what dead processes left there, as far as that
+// is possible. The error says in one line what is missing on this machine. The caller closes the store.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	root, err := prepareRoot(opts.Root)
 	if err != nil {

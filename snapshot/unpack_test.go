@@ -2,17 +2,21 @@ package snapshot
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -47,6 +51,35 @@ func TestUnpackReadsEveryLayerType(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// bomb is a layer whose tar is followed by so many zeros that reading them takes minutes.
+func bomb(t testing.TB) layer {
+	t.Helper()
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	data := z.EncodeAll(entries(t, "f"), nil)
+	zeros := z.EncodeAll(make([]byte, 64<<20), nil)
+	return layer{mediaType: ocispec.MediaTypeImageLayer, tar: append(data, bytes.Repeat(zeros, 4<<10)...)}
+}
+
+func TestUnpackStopsBehindTheEndOfATar(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	r := newRegistry()
+	target := r.putImage(t, bomb(t))
+	ctx, cancel := context.WithCancel(ctx)
+	time.AfterFunc(time.Second, cancel)
+	start := time.Now()
+	if _, err := s.Unpack(ctx, target, nil, r); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it was canceled", err)
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("it went on for %s", took)
 	}
 }
 
