@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/pkg/archive/compression"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -39,7 +38,7 @@ func (s *session) recompress(ctx context.Context, l Layer, desc ocispec.Descript
 		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
-	plain, err := compression.DecompressStream(content.NewReader(reader))
+	plain, err := snapshot.Decompress(content.NewReader(reader))
 	if err != nil {
 		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
 	}

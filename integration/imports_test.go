@@ -25,7 +25,7 @@ var arrows = map[string][]string{
 	"build/internal/run":     {},
 	"build/internal/cache":   {"snapshot", "diff/layer"},
 	"build/internal/remote":  {},
-	"build/internal/export":  {},
+	"build/internal/export":  {"snapshot"},
 	"snapshot":               {},
 	"diff":                   {},
 	"diff/layer":             {"diff", "diff/compress"},

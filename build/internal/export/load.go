@@ -11,11 +11,12 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/images/archive"
-	"github.com/containerd/containerd/v2/pkg/archive/compression"
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/snapshot"
 )
 
 // LoadArchive brings the images of a docker or OCI archive, plain or compressed, into store and returns them in the
@@ -30,7 +31,7 @@ func LoadArchive(ctx context.Context, store content.Store, r io.Reader) ([]Image
 }
 
 func loadArchive(ctx context.Context, store content.Store, r io.Reader) (imgs []Image, err error) {
-	plain, err := compression.DecompressStream(&cancelable{ctx: ctx, r: r})
+	plain, err := snapshot.Decompress(&cancelable{ctx: ctx, r: r})
 	if err != nil {
 		return nil, err
 	}

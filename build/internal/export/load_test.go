@@ -309,3 +309,22 @@ func TestArchiveNamesCannotLeaveTheStore(t *testing.T) {
 		t.Errorf("written: %v", found)
 	}
 }
+
+// Reading an archive must not depend on which programs are installed, nor hand it to one.
+func TestLoadRunsNoProgram(t *testing.T) {
+	from, _ := newStore(t)
+	var plain bytes.Buffer
+	if err := OCI(t.Context(), from, &plain, Image{Manifest: putImage(t, from, "amd64")}); err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "unpigz"), []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin)
+	data, _ := squeeze(t, "gzip", plain.Bytes())
+	store, _ := newStore(t)
+	if _, err := LoadArchive(t.Context(), store, bytes.NewReader(data)); err != nil {
+		t.Error(err)
+	}
+}
