@@ -17,7 +17,7 @@ import (
 // they call is below, and the rest of the interface is not there.
 type attempt struct {
 	testing.TB
-	ctx  context.Context //nolint:containedctx // as in testing.TB
+	ctx  context.Context // as a testing.TB has it
 	dir  string
 	made int
 	// ownDevices mounts a new file system on each temporary directory.

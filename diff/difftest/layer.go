@@ -37,7 +37,7 @@ type entry struct {
 	sum  uint32
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli) //nolint:gochecknoglobals // never changes
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // meddleAt is how much of a layer has been written when a trial meddles with the files.
 const meddleAt = 1 << 20 // bytes
@@ -61,7 +61,7 @@ func (r *runner) layer(a *attempt, p place, t trial, o *treetest.Overlay) *layer
 	go func() {
 		err := call(ctx, r.differ, in, w)
 		failed <- err
-		pw.CloseWithError(err) //nolint:errcheck // never fails
+		pw.CloseWithError(err)
 	}()
 	unreadable := make(chan error, 1)
 	go func() { unreadable <- l.collect(pr, t) }()
@@ -70,8 +70,8 @@ func (r *runner) layer(a *attempt, p place, t trial, o *treetest.Overlay) *layer
 	case l.err = <-failed:
 	case <-time.After(r.opts.Limit + grace):
 		// The call cannot be ended. What it has open must not keep the mount.
-		pr.CloseWithError(context.DeadlineExceeded) //nolint:errcheck // never fails
-		unix.Unmount(o.Merged, unix.MNT_DETACH)     //nolint:errcheck // the trial has failed anyhow
+		pr.CloseWithError(context.DeadlineExceeded)
+		unix.Unmount(o.Merged, unix.MNT_DETACH) //nolint:errcheck // the trial has failed anyhow
 		a.Fatalf("the differ had not ended after %v", r.opts.Limit)
 	}
 	err := <-unreadable

@@ -182,9 +182,9 @@ var limits = []trial{
 
 var unreadable = []trial{
 	{
-		name: "grows", step: fourMiB, meddle: truncate("changing", 8<<20), refused: "changing",
+		name: "grows", step: fourMiB, meddle: truncate(8 << 20), refused: "changing",
 	},
-	{name: "shrinks", step: fourMiB, meddle: truncate("changing", 2<<20), refused: "changing"},
+	{name: "shrinks", step: fourMiB, meddle: truncate(2 << 20), refused: "changing"},
 	{
 		name: "vanishes", step: fourMiB + "; printf x >vanishing", refused: "vanishing",
 		meddle: func(o *treetest.Overlay) error { return os.Remove(filepath.Join(o.Merged, "vanishing")) },
@@ -206,8 +206,8 @@ var unreadable = []trial{
 // fourMiB makes a file that is much larger than what any differ reads or writes at once.
 const fourMiB = `head -c 4194304 /dev/urandom >changing`
 
-func truncate(name string, size int64) func(*treetest.Overlay) error {
-	return func(o *treetest.Overlay) error { return os.Truncate(filepath.Join(o.Merged, name), size) }
+func truncate(size int64) func(*treetest.Overlay) error {
+	return func(o *treetest.Overlay) error { return os.Truncate(filepath.Join(o.Merged, "changing"), size) }
 }
 
 // loseBytes removes the lower file of one whose metadata alone was copied up. Reading it is an input error then.

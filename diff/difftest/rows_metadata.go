@@ -175,8 +175,8 @@ var exact = []trial{
 		want:   "a mtime=-5\nb mtime=9000000000", noTree: "containerd does not unpack times before 1970",
 	},
 	{
-		name: "a size of more than 8 GiB", step: `truncate -s 8591M f; printf x >>f`, big: true, headers: true,
-		checks: []check{size("f", 8591<<20+1)},
+		name: "a size of more than 8 GiB", step: `truncate -s 8591M big; printf x >>big`, big: true, headers: true,
+		checks: []check{size("big", 8591<<20+1)},
 	},
 }
 

@@ -139,7 +139,7 @@ func (r *runner) judge(a *attempt, p place, t trial, o *treetest.Overlay, l *lay
 	if t.noTree == "" && !t.big {
 		second := p.mountOn(a, o.Lower, p.plain())
 		l.unpack(a, second.Merged)
-		if d := difference(p.shown(a, o), treetest.Dir(a, second.Merged)); d != "" {
+		if d := difference(shown(a, o), treetest.Dir(a, second.Merged)); d != "" {
 			a.Fatal(d)
 		}
 	}
@@ -149,13 +149,12 @@ func (r *runner) judge(a *attempt, p place, t trial, o *treetest.Overlay, l *lay
 }
 
 // shown prints the tree of a mount. In a user namespace the kernel gives names of one file different numbers until it
-// has looked them up anew, so the tree is mounted a second time there.
-func (p place) shown(a *attempt, o *treetest.Overlay) string {
+// has looked them up anew; there the upper directory tells.
+func shown(a *attempt, o *treetest.Overlay) string {
 	if hasDevices(a.dir) {
 		return treetest.Dir(a, o.Merged)
 	}
-	anew := p.mountOn(a, append([]string{o.Upper}, o.Lower...), p.plain())
-	return treetest.Dir(a, anew.Merged)
+	return o.Look(a).String()
 }
 
 // plain are the options of a mount to unpack on: whoever pulls an image has only its layers.

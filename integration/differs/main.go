@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -29,7 +30,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) != 1 {
-		return fmt.Errorf("usage: differs PAGE")
+		return errors.New("usage: differs PAGE")
 	}
 	// Some peers log what they leave out. The page tells it.
 	logrus.SetLevel(logrus.PanicLevel)
@@ -45,5 +46,10 @@ func run(ctx context.Context, args []string) error {
 	if err := os.MkdirAll(filepath.Dir(args[0]), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(args[0], []byte(page(columns)), 0o644)
+	f, err := os.Create(args[0])
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(page(columns))
+	return errors.Join(err, f.Close())
 }
