@@ -26,7 +26,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(packEnv); dir != "" {
+		if err := packOnly(dir); err != nil {
+			panic(err)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // upperOf makes a tree and returns the options that walk all of it.
 func upperOf(t *testing.T, tree string) diff.UpperOptions {
