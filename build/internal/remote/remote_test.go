@@ -3,12 +3,16 @@ package remote
 import (
 	"encoding/base64"
 	"io"
+	"log"
+	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/remotes"
@@ -235,14 +239,46 @@ func TestSchemeDependsOnTheHost(t *testing.T) {
 }
 
 func TestLoopbackIsAskedByHTTPSFirst(t *testing.T) {
-	server := httptest.NewTLSServer(nil)
-	defer server.Close()
-	server.Config.ErrorLog = nil
-	host := strings.TrimPrefix(server.URL, "https://")
-	_, err := newClient(t).Resolve(t.Context(), parse(t, host+"/x:1"))
-	if err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("got %v, want the certificate to be refused", err)
+	patient := patience{silence: 6 * time.Second, dead: 30 * time.Second, tries: 5, pause: time.Second}
+	for name, delay := range map[string]time.Duration{"at once": 0, "late": patient.silence * 3 / 5} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewUnstartedServer(nil)
+			server.Config.ErrorLog = log.New(io.Discard, "", 0)
+			server.Listener = &lateListener{server.Listener, delay}
+			server.StartTLS()
+			defer server.Close()
+			host := strings.TrimPrefix(server.URL, "https://")
+			c := newClient(t)
+			c.patience = patient
+			_, err := c.Resolve(t.Context(), parse(t, host+"/x:1"))
+			if err == nil || !strings.Contains(err.Error(), "certificate") {
+				t.Errorf("got %v, want the certificate to be refused", err)
+			}
+		})
 	}
+}
+
+// lateListener reads from each connection only after a delay.
+type lateListener struct {
+	net.Listener
+	delay time.Duration
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return &lateConn{Conn: conn, delay: l.delay}, err
+}
+
+type lateConn struct {
+	net.Conn
+	delay time.Duration
+	once  sync.Once
+}
+
+func (c *lateConn) Read(p []byte) (int, error) {
+	c.once.Do(func() { time.Sleep(c.delay) })
+	return c.Conn.Read(p)
 }
 
 func TestFetchGoesOnAtAnOffset(t *testing.T) {

@@ -14,14 +14,15 @@ import (
 )
 
 // newTransport is Go's transport with the limits of p. Compression on the way is not asked for: layers are compressed
-// already, and a hostile body could unpack to any size.
+// already, and a hostile body could unpack to any size. A handshake that takes long is the watchdog's to end: from Go's own
+// error containerd would take a slow host on loopback for one that speaks plain http.
 func newTransport(p patience) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: p.silence / 2, KeepAlive: p.silence}).DialContext,
 		MaxIdleConnsPerHost:   uploads,
 		IdleConnTimeout:       p.silence,
-		TLSHandshakeTimeout:   p.silence / 2,
+		TLSHandshakeTimeout:   p.dead,
 		ExpectContinueTimeout: 5 * time.Second,
 		ForceAttemptHTTP2:     true,
 		DisableCompression:    true,
