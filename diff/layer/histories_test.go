@@ -36,7 +36,7 @@ const (
 // checkLayer. LBUILD_HISTORIES is the number of histories; a failure prints the seed and the shortest history found.
 func TestAnyHistoryUnpacksToTheMergedTree(t *testing.T) {
 	setChecks(t, historyCount)
-	root := tmpfs(t, "mode=755")
+	root := treetest.Tmpfs(t, 0)
 	began, histories, done := time.Now(), 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		s := &scope{TB: t, rt: rt, root: root}

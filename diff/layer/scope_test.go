@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/lbuild/lbuild/diff/internal/treetest"
-	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
 
@@ -52,20 +51,4 @@ func (s *scope) end() {
 		s.cleanups = s.cleanups[:last]
 		f()
 	}
-}
-
-// tmpfs mounts a file system in memory until the test ends, and returns its root.
-func tmpfs(tb testing.TB, options string) string {
-	tb.Helper()
-	treetest.NeedRoot(tb)
-	dir := tb.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			tb.Errorf("unmount %s: %v", dir, err)
-		}
-	})
-	return dir
 }

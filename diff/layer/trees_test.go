@@ -69,7 +69,7 @@ func packChanges(ctx context.Context, changes iter.Seq2[diff.Change, error]) ([]
 // is below, in both ways.
 func TestTreesAndUpperGiveLayersOfTheSameTree(t *testing.T) {
 	setChecks(t, treesHistories)
-	root := tmpfs(t, "mode=755")
+	root := treetest.Tmpfs(t, 0)
 	rapid.Check(t, func(rt *rapid.T) {
 		s := &scope{TB: t, rt: rt, root: root}
 		defer s.end()
@@ -109,7 +109,7 @@ func checkSame(s *scope, o *treetest.Overlay, want, was treetest.View) {
 // TestTreesOfAnyHistoryUnpackToTheNewTree needs no overlay, so that links keep and change their partners in all ways.
 func TestTreesOfAnyHistoryUnpackToTheNewTree(t *testing.T) {
 	setChecks(t, treesHistories)
-	root := tmpfs(t, "mode=755")
+	root := treetest.Tmpfs(t, 0)
 	rapid.Check(t, func(rt *rapid.T) {
 		s := &scope{TB: t, rt: rt, root: root}
 		defer s.end()

@@ -16,7 +16,7 @@ func TestLayerHoldsWhatAStepChangedInAUserNamespace(t *testing.T) {
 	}
 	t.Run("disk", allowedRows)
 	t.Run("tmpfs", func(t *testing.T) {
-		t.Setenv("TMPDIR", tmpfs(t, "mode=755"))
+		t.Setenv("TMPDIR", treetest.Tmpfs(t, 0))
 		allowedRows(t)
 	})
 }

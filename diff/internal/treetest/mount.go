@@ -129,3 +129,19 @@ func Lower(tb testing.TB, trees ...string) []string {
 	}
 	return dirs
 }
+
+// Tmpfs mounts a file system in memory until the test ends, with these mount options, and returns its root.
+func Tmpfs(tb testing.TB, flags uintptr) string {
+	tb.Helper()
+	NeedRoot(tb)
+	dir := tb.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", flags, "mode=755,nr_inodes=0"); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			tb.Errorf("unmount %s: %v", dir, err)
+		}
+	})
+	return dir
+}

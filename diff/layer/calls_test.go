@@ -16,6 +16,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/lbuild/lbuild/diff"
 	"github.com/lbuild/lbuild/diff/compress"
 	"github.com/lbuild/lbuild/diff/internal/treetest"
@@ -214,4 +215,25 @@ func packElsewhere(t *testing.T, dir, fault string) (o outcome) {
 		t.Fatalf("%s: %v\n%s", fault, err, out)
 	}
 	return o
+}
+
+// TestCallsDoNotGrowWithTheLowerDirectories counts system calls, which do not depend on the machine as times do.
+func TestCallsDoNotGrowWithTheLowerDirectories(t *testing.T) {
+	treetest.NeedPrograms(t, "strace")
+	counts := map[int]map[string]int{}
+	for _, size := range []int{10, 5000} {
+		dir := t.TempDir()
+		treetest.Make(t, dir, "lower/\nlower/d/\nupper/\nupper/d/")
+		for i := range size {
+			treetest.Make(t, filepath.Join(dir, "lower/d"), fmt.Sprintf("f%d %q", i, "x"))
+		}
+		treetest.Make(t, dir, "upper/d/f1 \"y\"\nupper/d/f2 \"x\"\nupper/d/f3 char=0:0\nupper/d/new")
+		counts[size] = map[string]int{}
+		for _, call := range []string{"openat2", "newfstatat", "getdents64", "llistxattr", "pread64"} {
+			counts[size][call] = countCalls(t, dir, call)
+		}
+	}
+	if d := cmp.Diff(counts[10], counts[5000]); d != "" {
+		t.Errorf("calls over 10 lower files and over 5000 (-10 +5000):\n%s", d)
+	}
 }
