@@ -24,7 +24,8 @@ func Extract(ctx context.Context, r io.Reader, dir string) error {
 }
 
 // isArchive reports whether the item is a file that is a tar archive by its content. As in docker
-// one readable header is enough, and what only looks like an archive is a plain file.
+// one readable header is enough, and what only looks like an archive is a plain file. One that it takes too much memory
+// to look into is an error.
 func (it *item) isArchive() (bool, error) {
 	if it.tree == nil || !it.node.meta.isRegular() {
 		return false, nil
@@ -35,11 +36,13 @@ func (it *item) isArchive() (bool, error) {
 	}
 	defer f.Close()
 	plain, err := decompress(f)
-	if err != nil {
-		return false, nil
+	if err == nil {
+		defer plain.Close()
+		_, err = tar.NewReader(plain).Next()
 	}
-	defer plain.Close()
-	_, err = tar.NewReader(plain).Next()
+	if errors.Is(err, errWindow) {
+		return false, fmt.Errorf("unpack %q: %w", it.path, err)
+	}
 	return err == nil, nil
 }
 

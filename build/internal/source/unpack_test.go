@@ -12,11 +12,13 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 )
 
-// bzip2Sample is the archive that holds sampleEntry; Go has no compressor for it.
-const bzip2Sample = "QlpoOTFBWSZTWdmIsRoAAG9bgNMAYAD9gAACYQAeQAgIIABUQmjQAANAklHogMahoH3OhghB64IRDXlasQ80CGBi9sZMh2EaIQK+rqkRYNpqDPd0RE88REA+LuSKcKEhsxFiNA=="
+// xzSample and bzip2Sample are the archive that holds sampleEntry; there is no compressor for them here.
+const (
+	xzSample    = "/Td6WFoAAAFpIt42AgAhARAAAACocI6G4Af/AEVdADCLyMAOUCcI/OcAo4BJsnWrEdVI51pjORe6U3aW5pXzu4LZyiYjeZ8b6g4yljoaM4aU1ZGTmotH/sf5X/WczHFnQuYMAAAAAAC9PW8kAAFdgBAAAAD5KLqSPjANiwIAAAAAAVla"
+	bzip2Sample = "QlpoOTFBWSZTWdmIsRoAAG9bgNMAYAD9gAACYQAeQAgIIABUQmjQAANAklHogMahoH3OhghB64IRDXlasQ80CGBi9sZMh2EaIQK+rqkRYNpqDPd0RE88REA+LuSKcKEhsxFiNA=="
+)
 
 var sampleEntry = tar.Header{Name: "a/f", Typeflag: tar.TypeReg, Mode: 0o640, Uid: 3, Gid: 4, Linkname: "x"}
 
@@ -51,15 +53,20 @@ func compressed(tb testing.TB, plain []byte) map[string][]byte {
 		must(tb, w.Close())
 		return b.Bytes()
 	}
-	bz, err := base64.StdEncoding.DecodeString(bzip2Sample)
-	must(tb, err)
 	return map[string][]byte{
 		"plain": plain,
 		"gzip":  pack(func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }),
-		"bzip2": bz,
-		"xz":    pack(func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) }),
+		"bzip2": unbase64(tb, bzip2Sample),
+		"xz":    unbase64(tb, xzSample),
 		"zstd":  pack(func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }),
 	}
+}
+
+func unbase64(tb testing.TB, text string) []byte {
+	tb.Helper()
+	data, err := base64.StdEncoding.DecodeString(text)
+	must(tb, err)
+	return data
 }
 
 // addArchive runs ADD of one file with the given content.
