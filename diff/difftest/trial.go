@@ -188,10 +188,17 @@ func hasDevices(dir string) bool {
 	return os.Remove(path) == nil
 }
 
-// short cuts an error that has a long path in it.
+// short cuts an error that has a long path in it. The path is cut by its names first: how long it is in all depends on
+// where the mount is.
 func short(s string) string {
-	const longest = 300
+	const (
+		longest = 300
+		twice   = longName + "/" + longName
+	)
 	s = strings.TrimSpace(strings.ReplaceAll(s, "\n", "; "))
+	for strings.Contains(s, twice) {
+		s = strings.ReplaceAll(s, twice, longName)
+	}
 	if len(s) > longest {
 		s = s[:longest/2] + "…" + s[len(s)-longest/2:]
 	}
