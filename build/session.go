@@ -188,7 +188,7 @@ func (s *session) readBuildfile() error {
 		s.ignore = filepath.Join(s.dir, filepath.Clean("/"+name))
 		return nil
 	}
-	return fmt.Errorf("the context has no %s", strings.Join(names, ", "))
+	return fmt.Errorf("the context has no %s", strings.Join(names, " or "))
 }
 
 // maxBuildfile bounds a Buildfile in a context.

@@ -19,7 +19,7 @@ CONTEXT is a directory, or "-" for a tar archive on stdin, plain or compressed. 
 Buildfile, Dockerfile and Containerfile in it, unless --file names another.
 
 Without --output the image goes to the image store. The digest of its manifest goes to stdout, and everything else
-to stderr. "lbuild CONTEXT" is short for "lbuild build CONTEXT".
+to stderr; where only files are written there is no digest. "lbuild CONTEXT" is short for "lbuild build CONTEXT".
 
 Outputs, as TYPE and its keys:
   type=image[,name=REF]                 the image store
@@ -57,7 +57,7 @@ func newBuildCommand(a *app) *cobra.Command {
 		Short:   "Build an image from a Buildfile",
 		Long:    buildLong,
 		Example: buildExample,
-		Args:    takes(1, 1),
+		Args:    oneContext,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := a.buildRequest(f, args[0])
 			if err == nil {
@@ -73,9 +73,20 @@ func newBuildCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+// oneContext wants one argument. Of several, the first may be a mistyped command.
+func oneContext(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		if err := contextIsNoCommand(cmd.Root(), args[0]); err != nil {
+			return usage(cmd.Root(), err)
+		}
+	}
+	return takes(1, 1)(cmd, args)
+}
+
 // contextIsNoCommand explains a context that does not exist and looks like a mistyped command.
 func contextIsNoCommand(root *cobra.Command, context string) error {
-	if context == standardStream || strings.ContainsRune(context, os.PathSeparator) {
+	const short = 3 // what is shorter is near to anything
+	if len(context) < short || strings.ContainsRune(context, os.PathSeparator) {
 		return nil
 	}
 	if _, err := os.Stat(context); err == nil {

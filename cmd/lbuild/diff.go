@@ -67,6 +67,8 @@ type walk func(context.Context) iter.Seq2[diff.Change, error]
 // diffWalk decides what to compare. Its errors are usage errors.
 func (a *app) diffWalk(f *diffFlags, args []string) (walk, error) {
 	switch {
+	case len(args) == 0 && f.upper == "" && len(f.lower) == 0:
+		return nil, errors.New("want OLD and NEW, or --upper DIR")
 	case len(args) == 0:
 		return a.upperWalk(f)
 	case f.upper != "" || len(f.lower) > 0 || f.userXattr:
@@ -75,8 +77,14 @@ func (a *app) diffWalk(f *diffFlags, args []string) (walk, error) {
 		return nil, errors.New("a directory is missing: want OLD and NEW, or --upper DIR")
 	}
 	for _, dir := range args {
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return nil, fmt.Errorf("%s is not a directory; images and containers cannot be compared yet", dir)
+		info, err := os.Stat(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("directory %s does not exist; images and containers cannot be compared yet", dir)
+		case err != nil:
+			return nil, err
+		case !info.IsDir():
+			return nil, fmt.Errorf("%s is not a directory", dir)
 		}
 	}
 	opts := diff.TreesOptions{Old: args[0], New: args[1], Warn: a.warn}
@@ -101,6 +109,9 @@ func (a *app) diff(ctx context.Context, f *diffFlags, walk walk) error {
 	}
 	var changes []pathChange
 	for c, err := range walk(ctx) {
+		if errors.Is(err, diff.ErrWhiteout) {
+			return fmt.Errorf("%w; an upper directory is read with --upper DIR --lower DIR", err)
+		}
 		if err != nil {
 			return err
 		}

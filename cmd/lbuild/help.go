@@ -115,7 +115,7 @@ func newHelpCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usage(cmd, fmt.Errorf("no command %q", strings.Join(args, " ")))
+				return usage(cmd.Root(), fmt.Errorf("no command %q", strings.Join(args, " ")))
 			}
 			target.InitDefaultHelpFlag()
 			return target.Help()
@@ -127,7 +127,7 @@ func newHelpCommand() *cobra.Command {
 func takes(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if n := len(args); n < least || most >= 0 && n > most {
-			return usage(cmd, fmt.Errorf("got %d arguments, want: %s", n, cmd.UseLine()))
+			return usage(cmd, fmt.Errorf("got %s, want: %s", plural(n, "argument"), cmd.UseLine()))
 		}
 		return nil
 	}

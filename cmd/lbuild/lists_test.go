@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -15,7 +17,7 @@ import (
 
 func TestTheSummaryAlignsItsColumns(t *testing.T) {
 	var out bytes.Buffer
-	writeSummary(&out, &build.Result{
+	writeSummary(&out, 0, &build.Result{
 		Names: []string{"docker.io/library/app:1", "example.com:5000/app:1"},
 		Layers: []build.Layer{
 			{Base: true, Cached: true, CreatedBy: "/bin/sh -c #(nop) ADD file:abc in / ", Size: 48_000_000},
@@ -24,6 +26,25 @@ func TestTheSummaryAlignsItsColumns(t *testing.T) {
 		},
 	})
 	golden(t, "summary.golden", out.Bytes())
+}
+
+func TestTheSummaryFitsTheTerminal(t *testing.T) {
+	layers := []build.Layer{
+		{Line: 123, CreatedBy: "RUN " + strings.Repeat("long ", 50), Size: 999_999_999, UncompressedSize: 999_999_999, Seconds: 599, PackSeconds: 599},
+		{Line: 3, CreatedBy: "COPY a /", Cached: true},
+	}
+	for _, width := range []int{62, 80, 100} {
+		var out bytes.Buffer
+		writeSummary(&out, width, &build.Result{Layers: layers})
+		for line := range strings.Lines(out.String()) {
+			if got := ansi.StringWidth(line); got > width {
+				t.Errorf("%d cells on a terminal of %d: %s", got, width, line)
+			}
+		}
+		if !strings.Contains(out.String(), "RUN long") {
+			t.Errorf("a terminal of %d cells shows no step:\n%s", width, &out)
+		}
+	}
 }
 
 func TestListsHaveDockersColumns(t *testing.T) {

@@ -114,7 +114,7 @@ func (p *outputParser) set(key, value string) (err error) {
 		p.out.ForceCompression, err = parseBool(key, value)
 		return err
 	default:
-		return fmt.Errorf("unknown key %q", key)
+		return fmt.Errorf("unknown key %q, want type, %s", key, strings.Join(keysOf(build.OutputOCI), ", "))
 	}
 	return nil
 }

@@ -28,7 +28,8 @@ go, too. What a running build uses stays.`,
 				if format == formatJSON {
 					return json.NewEncoder(a.stdout).Encode(pruned)
 				}
-				_, err = fmt.Fprintf(a.stdout, "%d steps and %d images forgotten, %s freed\n", pruned.Steps, pruned.Images, size(pruned.Bytes))
+				_, err = fmt.Fprintf(a.stdout, "%s and %s forgotten, %s freed\n",
+					plural(pruned.Steps, "step"), plural(pruned.Images, "image"), size(pruned.Bytes))
 				return err
 			})
 		},

@@ -13,10 +13,10 @@ const rootLong = `lbuild builds container images from Buildfiles (Dockerfile syn
 The first argument is a command or, when it is none of those below, the CONTEXT of a build:
 "lbuild ." is "lbuild build .".`
 
-const rootExample = `  lbuild -f Buildfile .                      build and keep the image under its digest
-  lbuild -t app:1.0 .                        build and name the image
-  lbuild -t app:1.0 -o type=oci,dest=a.tar . build and write an OCI archive
-  lbuild images                              list what the image store holds`
+const rootExample = `  lbuild -f Buildfile .                        build and keep the image under its digest
+  lbuild -t app:1.0 .                          build and name the image
+  lbuild -t app:1.0 -o type=oci,dest=a.tar .   build and write an OCI archive
+  lbuild images                                list what the image store holds`
 
 // The groups of commands in the help of lbuild.
 const (
@@ -78,10 +78,12 @@ func (a *app) globalFlags(flags *pflag.FlagSet) {
 }
 
 // commandFirst moves the command's name to the front of args, and puts "build" there when the first word that is not a
-// flag names no command.
+// flag names no command. --version alone is the command, for those who try that first.
 func commandFirst(root *cobra.Command, args []string) []string {
 	at := firstWord(root, args)
 	switch {
+	case len(args) == 1 && args[0] == "--version":
+		return []string{"version"}
 	case at < 0 && wantsHelp(args):
 		return args
 	case at < 0 || !isCommand(root, args[at]):

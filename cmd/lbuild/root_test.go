@@ -31,6 +31,8 @@ func TestTheFirstWordThatIsNoCommandIsTheContextOfABuild(t *testing.T) {
 		"--help":                       "--help",
 		"-t x --help":                  "build -t x --help",
 		"--debug":                      "build --debug",
+		"--version":                    "version",
+		"--version .":                  "build --version .",
 		"./images":                     "build ./images",
 		"help tag":                     "help tag",
 		"completion bash":              "completion bash",

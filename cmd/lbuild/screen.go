@@ -178,7 +178,7 @@ const tailIndent = 4
 func (s *screen) status(now time.Time) string {
 	parts := []string{fmt.Sprintf("%d done", s.finished), fmt.Sprintf("%d running", len(s.steps))}
 	if s.packing > 0 {
-		parts = append(parts, fmt.Sprintf("%d layers being packed", s.packing))
+		parts = append(parts, plural(s.packing, "layer")+" being packed")
 	}
 	if !s.start.IsZero() {
 		parts = append(parts, elapsed(s.start, now))

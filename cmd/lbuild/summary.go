@@ -20,7 +20,7 @@ func (a *app) printResult(f *buildFlags, mode progressMode, req build.Request, r
 		return err
 	}
 	if mode != progressQuiet && mode != progressJSON {
-		writeSummary(a.stderr, result)
+		writeSummary(a.stderr, summaryWidth(a.stderr), result)
 	}
 	if result.Manifest.Digest == "" {
 		return nil
@@ -80,17 +80,35 @@ func metadataJSON(result *build.Result) ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// maxStepWidth is where the summary cuts a step's text.
-const maxStepWidth = 48
+// The bounds of where the summary cuts a step's text, and how wide its other columns are at most.
+const (
+	maxStepWidth = 48
+	minStepWidth = 12
+	otherColumns = 50
+)
 
-// writeSummary lists the layers, bottom to top. A stderr that is gone does not make the build fail.
-func writeSummary(w io.Writer, result *build.Result) {
+// summaryWidth is where the lines of the summary should end; 0: anywhere.
+func summaryWidth(w io.Writer) int {
+	if !isTerminal(w) {
+		return 0
+	}
+	width, _ := sizeOf(w)()
+	return width
+}
+
+// writeSummary lists the layers, bottom to top. Lines are no longer than width, unless that is 0 or leaves no room for
+// a step. A stderr that is gone does not make the build fail.
+func writeSummary(w io.Writer, width int, result *build.Result) {
 	if len(result.Layers) == 0 {
 		return
 	}
+	stepWidth := maxStepWidth
+	if width > 0 {
+		stepWidth = min(max(width-otherColumns, minStepWidth), maxStepWidth)
+	}
 	t := table{columns: []column{
 		{title: "LINE", right: true},
-		{title: "LAYER", max: maxStepWidth},
+		{title: "LAYER", max: stepWidth},
 		{title: "UNPACKED", right: true},
 		{title: "PACKED", right: true},
 		{title: "STEP", right: true},
@@ -104,7 +122,7 @@ func writeSummary(w io.Writer, result *build.Result) {
 		sum.Unchanged += layer.Unchanged
 		sum.UnchangedBytes += layer.UnchangedBytes
 	}
-	t.add("", fmt.Sprintf("%d layers", len(result.Layers)), size(sum.UncompressedSize), size(sum.Size), "", "")
+	t.add("", plural(len(result.Layers), "layer"), size(sum.UncompressedSize), size(sum.Size), "", "")
 	_ = t.write(w)
 	writeUnchanged(w, sum.Unchanged, sum.UnchangedBytes)
 	for _, name := range result.Names {

@@ -144,7 +144,7 @@ func nameOrDigest(image build.ImageInfo) string {
 func newSaveCommand(a *app) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "save -o FILE IMAGE…",
+		Use:   "save [-o FILE] IMAGE…",
 		Short: "Write images into an archive",
 		Long: `Write images into one archive, an OCI layout that "docker load" reads, too. Without --output, or with "-", it goes to
 stdout. A file is written whole or not at all.`,
