@@ -11,13 +11,14 @@ import (
 )
 
 const (
-	helpWidth    = 120
+	helpWidth    = 120            // where lines about flags end at the latest
 	flagGroupKey = "lbuild-group" // annotation of a flag: the title that it stands under
 )
 
 // writeUsage prints how a command is called, after its description.
-func writeUsage(cmd *cobra.Command) error {
+func (a *app) writeUsage(cmd *cobra.Command) error {
 	var b strings.Builder
+	width := widthOfHelp(a.stdout) // cobra collects the text in a buffer first
 	fmt.Fprintf(&b, "Usage:\n  %s\n", cmd.UseLine())
 	if cmd.Root() == cmd {
 		b.WriteString("  lbuild COMMAND [flags] …\n")
@@ -30,10 +31,10 @@ func writeUsage(cmd *cobra.Command) error {
 	}
 	writeCommands(&b, cmd)
 	for _, group := range flagGroups(cmd.LocalFlags()) {
-		writeFlags(&b, group.title, group.flags)
+		writeFlags(&b, width, group.title, group.flags)
 	}
 	if cmd.HasParent() {
-		writeFlags(&b, "For all commands", cmd.InheritedFlags())
+		writeFlags(&b, width, "For all commands", cmd.InheritedFlags())
 	}
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(&b, "\n\"%s COMMAND --help\" says more about a command.\n", cmd.CommandPath())
@@ -58,10 +59,19 @@ func writeCommands(w io.Writer, cmd *cobra.Command) {
 	}
 }
 
-func writeFlags(w io.Writer, title string, flags *pflag.FlagSet) {
+func writeFlags(w io.Writer, width int, title string, flags *pflag.FlagSet) {
 	if flags.HasAvailableFlags() {
-		fmt.Fprintf(w, "\n%s:\n%s", title, flags.FlagUsagesWrapped(helpWidth))
+		fmt.Fprintf(w, "\n%s:\n%s", title, flags.FlagUsagesWrapped(width))
 	}
+}
+
+// widthOfHelp is that of the terminal, if w is a narrow one.
+func widthOfHelp(w io.Writer) int {
+	if !isTerminal(w) {
+		return helpWidth
+	}
+	width, _ := sizeOf(w)()
+	return min(width, helpWidth)
 }
 
 // flagGroup is flags under a title.

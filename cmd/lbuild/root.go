@@ -41,7 +41,7 @@ func newRootCommand(a *app) *cobra.Command {
 		SuggestionsMinimumDistance: 2,
 	}
 	root.SetFlagErrorFunc(usage)
-	root.SetUsageFunc(writeUsage)
+	root.SetUsageFunc(a.writeUsage)
 	root.SetHelpCommand(newHelpCommand())
 	root.AddGroup(
 		&cobra.Group{ID: groupBuild, Title: "Build:"},
