@@ -56,14 +56,14 @@ func linkedBelow(n, base *node) (bool, error) {
 	if mark == "" {
 		return false, nil
 	}
-	change, err := strconv.Atoi(mark[1:])
+	change, err := strconv.ParseInt(mark[1:], 10, 32)
 	switch {
-	case err != nil:
+	case err != nil || mark[0] != 'U' && mark[0] != 'L':
 		return false, fmt.Errorf("%w: link count %q", ErrMark, mark)
 	case mark[0] == 'U':
 		return change+1 > 0, nil
 	case base == nil:
 		return false, nil
 	}
-	return int(base.st.Nlink)+change > int(nameCount(n)), nil
+	return int64(base.st.Nlink)+change > int64(nameCount(n)), nil
 }
