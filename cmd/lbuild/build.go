@@ -15,21 +15,24 @@ import (
 
 const buildLong = `Build an image from a Buildfile and the files of CONTEXT.
 
-CONTEXT is a directory, or "-" for a tar archive on stdin, plain or compressed. The Buildfile is the first of
-Buildfile, Dockerfile and Containerfile in it, unless --file names another.
+CONTEXT is a directory, or "-" for a tar archive on stdin, plain or compressed.
+The Buildfile is the first of Buildfile, Dockerfile and Containerfile in it,
+unless --file names another.
 
-Without --output the image goes to the image store. The digest of its manifest goes to stdout, and everything else
-to stderr; where only files are written there is no digest. "lbuild CONTEXT" is short for "lbuild build CONTEXT".
+Without --output the image goes to the image store. The digest of its manifest
+goes to stdout, and everything else to stderr; where only files are written
+there is no digest. "lbuild CONTEXT" is short for "lbuild build CONTEXT".
 
 Outputs, as TYPE and its keys:
-  type=image[,name=REF]                 the image store
-  type=oci,dest=FILE|-[,tar=false]      an OCI layout in a tar, or in a directory with tar=false
-  type=docker,dest=FILE|-               an archive for "docker load"
-  type=local,dest=DIR                   the files of the image, in a directory
-  type=tar,dest=FILE|-                  the files of the image, in a tar
-  type=registry[,name=REF]              push to the registry of REF, or of every --tag
-Those of images also take compression=, compression-level= and force-compression=true (pack the layers of the base
-anew, too). "-o DIR" is type=local, and "-o -" is type=tar on stdout.`
+  type=image[,name=REF]              the image store
+  type=oci,dest=FILE|-[,tar=false]   an OCI layout: a tar, unless tar=false
+  type=docker,dest=FILE|-            an archive for "docker load"
+  type=local,dest=DIR                the files of the image, in a directory
+  type=tar,dest=FILE|-               the files of the image, in a tar
+  type=registry[,name=REF]           push, to the registry of REF or every --tag
+Those of images also take compression=, compression-level= and
+force-compression=true (pack the layers of the base anew, too). "-o DIR" is
+type=local, and "-o -" is type=tar on stdout.`
 
 const buildExample = `  lbuild -t app:1.0 .
   lbuild -f docker/Buildfile --target test --build-arg GO=1.26 .

@@ -19,15 +19,20 @@ import (
 	"github.com/lbuild/lbuild/diff"
 )
 
-const diffLong = `Show what changed, a path a line: A added, C changed, D deleted. A directory counts as changed if something in it did,
-and what is in a deleted one is not listed.
+const diffLong = `Show what changed, a path a line: A added, C changed, D deleted. A directory
+counts as changed if something in it did, and what is in a deleted one is not
+listed.
 
-With --upper the changes are those of an overlay mount, and read from its directories alone: nothing is mounted. For a
-mount with lowerdir=image2:image1,upperdir=container they are --lower image2:image1 --upper container.
+With --upper the changes are those of an overlay mount, and read from its
+directories alone: nothing is mounted. For a mount with
+lowerdir=image2:image1,upperdir=container they are --lower image2:image1
+--upper container.
 
-With OLD and NEW two directories are compared, on whatever file systems, all files byte by byte.
+With OLD and NEW two directories are compared, on whatever file systems, all
+files byte by byte.
 
-With --format json each line is an object, which also has types and sizes. Paths with control characters are quoted.`
+With --format json each line is an object, which also has types and sizes.
+Paths with control characters are quoted.`
 
 const diffExample = `  lbuild diff --upper container --lower image2:image1
   lbuild diff --stat old/ new/`

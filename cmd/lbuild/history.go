@@ -23,8 +23,8 @@ func newHistoryCommand(a *app) *cobra.Command {
 		Short: "Show how an image was made, newest step first",
 		Long: `Show how an image was made, newest step first.
 
-SIZE is that of the layer as it is stored, so mostly compressed. With --format json each line is an object, which also has
-the layer's digests.`,
+SIZE is that of the layer as it is stored, so mostly compressed. With --format
+json each line is an object, which also has the layer's digests.`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {

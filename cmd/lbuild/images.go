@@ -46,7 +46,8 @@ func newImagesCommand(a *app) *cobra.Command {
 		Short: "List the images in the store, newest first",
 		Long: `List the images in the store, newest first.
 
-IMAGE ID is the digest of the image's config, as docker has it. With --format json each line is an object.`,
+IMAGE ID is the digest of the image's config, as docker has it. With --format
+json each line is an object.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
@@ -149,8 +150,9 @@ func newRemoveCommand(a *app) *cobra.Command {
 		Short:   "Remove images from the store",
 		Long: `Remove images from the store.
 
-A name takes away that name only; a digest takes away all names of its image. What no other image, no cached step and
-no running build needs is deleted at once. The names that went are printed.`,
+A name takes away that name only; a digest takes away all names of its image.
+What no other image, no cached step and no running build needs is deleted at
+once. The names that went are printed.`,
 		Args: takes(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {

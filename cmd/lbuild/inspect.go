@@ -20,8 +20,9 @@ func newInspectCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect [--format table|json] IMAGE…",
 		Short: "Show what images consist of, and where their layers lie",
-		Long: `Show what images consist of: digests, config, and each layer from bottom to top with its diff-id (of the plain tar),
-digest (of the stored blob), chain-id, parent, and the directory that holds its files.
+		Long: `Show what images consist of: digests, config, and each layer from bottom to top
+with its diff-id (of the plain tar), digest (of the stored blob), chain-id,
+parent, and the directory that holds its files.
 
 With --format json it prints an array with an object for each image.`,
 		Args: takes(1, -1),

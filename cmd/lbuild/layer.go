@@ -19,11 +19,14 @@ import (
 	"github.com/lbuild/lbuild/diff/verify"
 )
 
-const layerLong = `Write the layer of an overlay mount: what its upper directory changes in the lower ones, as it goes into an image.
+const layerLong = `Write the layer of an overlay mount: what its upper directory changes in the
+lower ones, as it goes into an image.
 
-The directories are read as they are; nothing is mounted, except by --verify. The mount must not be in use. The digest of
-the blob goes to stdout, the diff-id, sizes and number of entries to stderr; with --format json all of them are one
-object on stdout. With "-o -" the blob takes stdout, and the rest goes to stderr. A file is written whole or not at all.`
+The directories are read as they are; nothing is mounted, except by --verify.
+The mount must not be in use. The digest of the blob goes to stdout, the
+diff-id, sizes and number of entries to stderr; with --format json all of them
+are one object on stdout. With "-o -" the blob takes stdout, and the rest goes
+to stderr. A file is written whole or not at all.`
 
 const layerExample = `  lbuild layer --upper container --lower image2:image1 -o layer.tar.gz
   lbuild layer --upper container --lower image --compression zstd --verify -o layer.tar.zst`

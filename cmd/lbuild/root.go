@@ -8,10 +8,11 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const rootLong = `lbuild builds container images from Buildfiles (Dockerfile syntax), in one process and without a daemon.
+const rootLong = `lbuild builds container images from Buildfiles (Dockerfile syntax), in one
+process and without a daemon.
 
-The first argument is a command or, when it is none of those below, the CONTEXT of a build:
-"lbuild ." is "lbuild build .".`
+The first argument is a command or, when it is none of those below, the CONTEXT
+of a build: "lbuild ." is "lbuild build .".`
 
 const rootExample = `  lbuild -f Buildfile .                        build and keep the image under its digest
   lbuild -t app:1.0 .                          build and name the image

@@ -56,9 +56,11 @@ func newPullCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pull [flags] NAME[:TAG|@DIGEST]",
 		Short: "Get an image from its registry, and unpack it",
-		Long: `Get an image from its registry, and unpack it. The digest of its manifest goes to stdout.
+		Long: `Get an image from its registry, and unpack it. The digest of its manifest goes
+to stdout.
 
-Credentials are those of "docker login" ($DOCKER_CONFIG, ~/.docker/config.json) and its credential helpers.`,
+Credentials are those of "docker login" ($DOCKER_CONFIG, ~/.docker/config.json)
+and its credential helpers.`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := parsePlatform(platform)
@@ -80,9 +82,11 @@ func newPushCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "push [flags] NAME[:TAG]",
 		Short: "Send an image to its registry",
-		Long: `Send an image to the registry that its name begins with. The digest of its manifest goes to stdout.
+		Long: `Send an image to the registry that its name begins with. The digest of its
+manifest goes to stdout.
 
-What the registry has already is not sent again. Credentials are those of "docker login".`,
+What the registry has already is not sent again. Credentials are those of
+"docker login".`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.transfer(cmd.Context(), &f, func(ctx context.Context, b *build.Builder, events func(build.Event)) (ocispec.Descriptor, error) {
@@ -99,8 +103,9 @@ func newLoadCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "load [-i FILE]",
 		Short: "Put the images of an archive into the store",
-		Long: `Put the images of an archive into the store: one of "docker save", old or new, or an OCI layout in a tar, also
-compressed. The names of the images go to stdout.`,
+		Long: `Put the images of an archive into the store: one of "docker save", old or new,
+or an OCI layout in a tar, also compressed. The names of the images go to
+stdout.`,
 		Example: "  lbuild load -i app.tar\n  docker save app:1.0 | lbuild load",
 		Args:    takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -146,8 +151,9 @@ func newSaveCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "save [-o FILE] IMAGE…",
 		Short: "Write images into an archive",
-		Long: `Write images into one archive, an OCI layout that "docker load" reads, too. Without --output, or with "-", it goes to
-stdout. A file is written whole or not at all.`,
+		Long: `Write images into one archive, an OCI layout that "docker load" reads, too.
+Without --output, or with "-", it goes to stdout. A file is written whole or
+not at all.`,
 		Example: "  lbuild save -o app.tar app:1.0\n  lbuild save app:1.0 | ssh host docker load",
 		Args:    takes(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
