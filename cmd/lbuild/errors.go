@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
+	"syscall"
 	"unicode"
 
 	"github.com/spf13/cobra"
@@ -58,13 +61,20 @@ func exitStatus(ctx context.Context, err error) int {
 
 // report prints err to stderr as one block.
 func (a *app) report(ctx context.Context, err error) {
-	if _, ok := errors.AsType[*reportedError](err); ok {
+	if _, ok := errors.AsType[*reportedError](err); ok || readerIsGone(err) {
 		return
 	}
 	fmt.Fprintln(a.stderr, strings.TrimRight(harmless(errorBlock(ctx, err)), "\n"))
 	if misuse, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(a.stderr, "See '%s --help'.\n", misuse.command)
 	}
+}
+
+// readerIsGone reports whether nobody reads stdout any more, as in "lbuild history app | head". That is no news to who
+// stopped reading.
+func readerIsGone(err error) bool {
+	write, ok := errors.AsType[*fs.PathError](err)
+	return ok && write.Path == os.Stdout.Name() && errors.Is(write, syscall.EPIPE)
 }
 
 // errorBlock is err as a person reads it: an error in a Buildfile starts with its place, any other with "error: ".

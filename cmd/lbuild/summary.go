@@ -122,7 +122,7 @@ func writeSummary(w io.Writer, width int, result *build.Result) {
 		sum.Unchanged += layer.Unchanged
 		sum.UnchangedBytes += layer.UnchangedBytes
 	}
-	t.add("", plural(len(result.Layers), "layer"), size(sum.UncompressedSize), size(sum.Size), "", "")
+	t.add("", plural(len(result.Layers), "layer"), unpacked(sum), size(sum.Size), "", "")
 	_ = t.write(w)
 	writeUnchanged(w, sum.Unchanged, sum.UnchangedBytes)
 	for _, name := range result.Names {
@@ -141,9 +141,13 @@ func summaryRow(layer build.Layer) []string {
 	if layer.Base {
 		line, step = "base", "-"
 	}
-	unpacked := "-"
-	if layer.UncompressedSize > 0 {
-		unpacked = size(layer.UncompressedSize)
+	return []string{line, printable(firstLine(layer.CreatedBy)), unpacked(layer), size(layer.Size), step, packing}
+}
+
+// unpacked is the size of a layer's tar, which for one of a base may be unknown.
+func unpacked(layer build.Layer) string {
+	if layer.UncompressedSize == 0 {
+		return "-"
 	}
-	return []string{line, printable(firstLine(layer.CreatedBy)), unpacked, size(layer.Size), step, packing}
+	return size(layer.UncompressedSize)
 }
