@@ -8,6 +8,29 @@ import (
 	"testing"
 )
 
+func TestAttributesOfTheHostAreNotKept(t *testing.T) {
+	for key, want := range map[string]bool{
+		"security.selinux": true, "security.ima": true, "security.evm": true, "system.nfs4_acl": true, "system.nfs4_dacl": true,
+		"security.capability": false, "security.apparmor": false, "system.posix_acl_access": false, "user.security.ima": false,
+	} {
+		if got := ofTheHost(key); got != want {
+			t.Errorf("%s is of the host: %t, want %t", key, got, want)
+		}
+	}
+}
+
+func TestLinksForgetAFileWithItsLastName(t *testing.T) {
+	l := links{}
+	n := &node{}
+	setLinks(&n.st.Nlink, 3)
+	for i, want := range []string{"", "a", "a"} {
+		c := Change{Path: string(rune('a' + i))}
+		if l.join(&c, n); c.Hardlink != want || (len(l) == 0) != (i == 2) {
+			t.Errorf("name %d is a link to %q, want %q; %d files are known", i, c.Hardlink, want, len(l))
+		}
+	}
+}
+
 // FuzzRedirect holds the targets of redirects against what a path below a root is: no redirect leads upwards, and a
 // relative one stays in its directory.
 func FuzzRedirect(f *testing.F) {

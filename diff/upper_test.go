@@ -310,3 +310,19 @@ func TestUpperSearchesManyLowerDirectories(t *testing.T) {
 		t.Errorf("changes (-want +got):\n%s%v", d, err)
 	}
 }
+
+func TestUpperSortsAttributes(t *testing.T) {
+	opts := diff.UpperOptions{Upper: t.TempDir()}
+	treetest.Make(t, opts.Upper, "f")
+	want := []diff.Xattr{{Name: "user.a", Value: "1"}, {Name: "user.b", Value: "2"}, {Name: "user.c", Value: "3"}}
+	for _, i := range []int{1, 2, 0} {
+		if err := unix.Setxattr(opts.Upper+"/f", want[i].Name, []byte(want[i].Value), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for c, err := range diff.Upper(context.Background(), opts) {
+		if d := cmp.Diff(want, c.Xattrs); c.Path == "f" && d != "" || err != nil {
+			t.Errorf("attributes (-want +got):\n%s%v", d, err)
+		}
+	}
+}

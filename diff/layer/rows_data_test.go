@@ -203,6 +203,29 @@ var metadata = []row{
 		want:     `f "x" own=3000000:4000000`,
 		onlyRoot: "owners that the namespace does not map",
 	},
+	{name: "only the owner", lower: []string{`f "x"`}, step: `chown 5 f`, want: `f "x" own=5:0`},
+	{name: "only the group", lower: []string{`f "x"`}, step: `chgrp 5 f`, want: `f "x" own=0:5`},
+	{name: "only a bit above the permissions", lower: []string{`d/`}, step: `chmod +t d`, want: `d/ mode=1755`},
+	{
+		name:  "only the number of a device",
+		lower: []string{"c char=1:3"},
+		step:  `rm c; mknod c c 1 5; touch -d @1000000000 c`,
+		want:  "c char=1:5",
+
+		onlyRoot: "devices",
+	},
+	{
+		name:  "only the target of a link",
+		lower: []string{"l -> x"},
+		step:  `ln -sfn y l; touch -h -d @1000000000 l`,
+		want:  "l -> y",
+	},
+	{
+		name:  "only the value of an attribute",
+		lower: []string{`f user.k="v"`},
+		step:  `setfattr -n user.k -v w f`,
+		want:  `f user.k="w"`,
+	},
 	{
 		name:  "only an attribute of a file",
 		lower: []string{`f "x"`},

@@ -130,11 +130,18 @@ func Lower(tb testing.TB, trees ...string) []string {
 	return dirs
 }
 
-// Tmpfs mounts a file system in memory until the test ends, with these mount options, and returns its root.
+// Tmpfs mounts a file system in memory until the test ends, with these flags, and returns its root.
 func Tmpfs(tb testing.TB, flags uintptr) string {
 	tb.Helper()
-	NeedRoot(tb)
 	dir := tb.TempDir()
+	TmpfsAt(tb, dir, flags)
+	return dir
+}
+
+// TmpfsAt is Tmpfs on a directory that is there.
+func TmpfsAt(tb testing.TB, dir string, flags uintptr) {
+	tb.Helper()
+	NeedRoot(tb)
 	if err := unix.Mount("tmpfs", dir, "tmpfs", flags, "mode=755,nr_inodes=0"); err != nil {
 		tb.Fatal(err)
 	}
@@ -143,5 +150,4 @@ func Tmpfs(tb testing.TB, flags uintptr) string {
 			tb.Errorf("unmount %s: %v", dir, err)
 		}
 	})
-	return dir
 }
