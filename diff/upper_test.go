@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -149,6 +147,9 @@ func TestUpperRefusesMarksThatOverlayfsRefuses(t *testing.T) {
 	}
 	_, err := told(dirs(t, `f "x" trusted.overlay.metacopy=""`, "g"))
 	wantPathError(t, err, "f", diff.ErrMark)
+	between := treetest.Lower(t, `f "x" trusted.overlay.metacopy=""`, "f/", `f "y"`)
+	_, err = told(diff.UpperOptions{Upper: between[0], Lower: between[1:]})
+	wantPathError(t, err, "f", diff.ErrMark)
 }
 
 func TestUpperRefusesNamesThatChangeOutOfSight(t *testing.T) {
@@ -227,72 +228,6 @@ func TestUpperNeedsItsDirectories(t *testing.T) {
 		if got, err := told(opts); !errors.Is(err, os.ErrNotExist) || got != nil {
 			t.Errorf("%+v: %v, %v", opts, got, err)
 		}
-	}
-}
-
-// TestUpperWalksPathsLongerThanASystemCallTakes makes its tree by steps, because no call takes the whole path.
-func TestUpperWalksPathsLongerThanASystemCallTakes(t *testing.T) {
-	opts := diff.UpperOptions{Upper: t.TempDir()}
-	root, err := os.OpenRoot(opts.Upper)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name, levels := strings.Repeat("n", 20), 500
-	at := root
-	for range levels {
-		if err := at.Mkdir(name, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		next, err := at.OpenRoot(name)
-		if err := errors.Join(err, at.Close()); err != nil {
-			t.Fatal(err)
-		}
-		at = next
-	}
-	if err := errors.Join(at.WriteFile("f", []byte("deep"), 0o644), at.Close()); err != nil {
-		t.Fatal(err)
-	}
-
-	var last diff.Change
-	for c, err := range diff.Upper(context.Background(), opts) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		last = c
-	}
-	r, err := last.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := io.ReadAll(r)
-	if string(got) != "deep" || errors.Join(err, r.Close()) != nil || len(last.Path) != levels*(len(name)+1)+1 {
-		t.Errorf("content of a path with %d bytes is %q, %v", len(last.Path), got, err)
-	}
-}
-
-func TestUpperWalksAWideDirectoryInOrder(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes 100,000 files")
-	}
-	const count = 100_000
-	opts := diff.UpperOptions{Upper: t.TempDir()}
-	for i := range count {
-		if err := unix.Mknod(fmt.Sprintf("%s/f%06d", opts.Upper, i), unix.S_IFREG|0o644, 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	next := -1 // the root
-	for c, err := range diff.Upper(context.Background(), opts) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := fmt.Sprintf("f%06d", next); next >= 0 && c.Path != want {
-			t.Fatalf("told %s, want %s", c.Path, want)
-		}
-		next++
-	}
-	if next != count {
-		t.Errorf("told %d files, want %d", next, count)
 	}
 }
 
