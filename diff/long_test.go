@@ -18,8 +18,8 @@ import (
 func TestUpperWalksPathsLongerThanASystemCallTakes(t *testing.T) {
 	trees := [][]string{slices.Repeat([]string{strings.Repeat("n", 20)}, 500)}
 	for length := unix.PathMax - 4; length < unix.PathMax+4; length++ {
-		dirs := slices.Repeat([]string{strings.Repeat("n", 255)}, 15)
-		trees = append(trees, append(dirs, strings.Repeat("m", length-15*256-len("/f"))))
+		dirs := slices.Repeat([]string{strings.Repeat("n", 240)}, 16)
+		trees = append(trees, append(dirs, strings.Repeat("m", length-16*241-len("/f"))))
 	}
 	for _, dirs := range trees {
 		opts := diff.UpperOptions{Upper: t.TempDir()}
