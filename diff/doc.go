@@ -19,11 +19,14 @@
 // and sees more: which names of files were taken apart.
 //
 // Nothing in a tree leads outside of it: each path is resolved below a descriptor of the tree's root and no symbolic
-// link is followed. A change that cannot be told is an error with its path, never left out.
+// link is followed. A change that the upper directory shows but that cannot be told is an error with its path, never left out.
 //
 // # What overlayfs cannot tell
 //
 // On a mount with index=off, changing one of several names of a lower file separates it from the others. The upper
 // directory does not say so if nothing else changed, and neither does Upper. With index=on the other names change too,
-// and Upper fails with ErrLinked where it would have to search the lower directories for them.
+// and Upper fails with ErrLinked where it would have to search the lower directories for them. One case leaves no trace in
+// the upper directory at all: one of the names is removed first, and then the file changes under another one. The kernel
+// writes to its index alone, which is in the work directory, and Upper tells the removal only. Mounts that are to be
+// told exactly have index=off.
 package diff
