@@ -112,6 +112,7 @@ func TestUpperKnowsWhiteoutsThatAreAttributes(t *testing.T) {
 	opts := dirs(t, `
 		marked/ trusted.overlay.opaque="x"
 		marked/gone trusted.overlay.whiteout="y"
+		marked/long "4" trusted.overlay.whiteout="y"
 		plain/
 		plain/kept trusted.overlay.whiteout="y"
 	`, `
@@ -122,7 +123,38 @@ func TestUpperKnowsWhiteoutsThatAreAttributes(t *testing.T) {
 		plain/kept "3"
 	`)
 	got, err := told(opts)
-	want := []string{"modify marked", "delete marked/gone", "modify plain", "modify plain/kept"}
+	want := []string{"modify marked", "delete marked/gone", "add marked/long", "modify plain", "modify plain/kept"}
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("changes (-want +got):\n%s%v", d, err)
+	}
+}
+
+func TestUpperKnowsTheMarksOfLowerDirectories(t *testing.T) {
+	treetest.NeedRoot(t)
+	made := treetest.Lower(t, `
+		hidden/
+		hidden/f char=0:0
+		hidden/g
+		marked/
+		marked/f char=0:0
+		marked/g char=0:0
+		marked/h
+	`, `
+		hidden/ trusted.overlay.opaque="y"
+		marked/ trusted.overlay.opaque="x"
+		marked/g trusted.overlay.whiteout="y"
+		marked/h trusted.overlay.whiteout="y"
+	`, `
+		hidden/
+		hidden/f
+		hidden/g
+		marked/
+		marked/f
+		marked/g
+		marked/h
+	`)
+	got, err := told(diff.UpperOptions{Upper: made[0], Lower: made[1:]})
+	want := []string{"modify hidden", "add hidden/g", "modify marked", "delete marked/f", "add marked/h"}
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("changes (-want +got):\n%s%v", d, err)
 	}

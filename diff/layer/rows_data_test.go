@@ -65,6 +65,15 @@ var directories = []row{
 		opts:  explicit,
 		want:  "d/\nd/.wh.b\nd/.wh.c",
 	},
+	{
+		name:  "explicit whiteouts name nothing that a lower directory hides already",
+		lower: []string{"d/ trusted.overlay.opaque=\"y\"\nd/a", "d/\nd/f"},
+		step:  `rm -r d; mkdir d`,
+		opts:  explicit,
+		want:  "d/\nd/.wh.a",
+
+		onlyRoot: "marks in trusted.",
+	},
 	{name: "a new directory has no marker", step: `mkdir -p d/e; touch d/e/f`, want: "d/\nd/e/\nd/e/f"},
 	{
 		name:  "a directory that a lower directory deletes has no marker",
