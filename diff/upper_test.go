@@ -170,6 +170,27 @@ func TestUpperFollowsNoLinkOutOfALowerDirectory(t *testing.T) {
 	}
 }
 
+func TestUpperFollowsNoLinkThatAppearsDuringTheWalk(t *testing.T) {
+	outside := t.TempDir()
+	treetest.Make(t, outside, "e/\ne/secret \"x\"")
+	opts := diff.UpperOptions{Upper: t.TempDir()}
+	treetest.Make(t, opts.Upper, "d/\nd/e/\nd/e/f")
+	var last error
+	for c, err := range diff.Upper(context.Background(), opts) {
+		last = err
+		switch c.Path {
+		case "d/e":
+			err = errors.Join(os.Rename(opts.Upper+"/d", opts.Upper+"/d2"), os.Symlink(outside, opts.Upper+"/d"))
+			if err != nil {
+				t.Fatal(err)
+			}
+		case "d/e/secret":
+			t.Error("a file outside of the tree was told")
+		}
+	}
+	wantPathError(t, last, "d/e", diff.ErrChanged)
+}
+
 func TestUpperRefusesMarksThatOverlayfsRefuses(t *testing.T) {
 	treetest.NeedRoot(t)
 	for _, redirect := range []string{"../etc", "a/b", "/a/../../etc", "/", "//a", ".", ".."} {

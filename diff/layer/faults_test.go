@@ -173,7 +173,7 @@ func TestWriteEndsWithTheContextAtAnyPoint(t *testing.T) {
 				t.Fatalf("%s, point %d: %v", codec, points, err)
 			}
 		}
-		if points < 15 {
+		if points < 25 {
 			t.Errorf("%s: %d points, want one for each entry and each piece of a file", codec, points)
 		}
 	}
