@@ -15,6 +15,7 @@ import (
 
 	"github.com/lbuild/lbuild/build/internal/export"
 	"github.com/lbuild/lbuild/build/internal/remote"
+	"github.com/lbuild/lbuild/build/internal/source"
 	"github.com/lbuild/lbuild/diff"
 	"github.com/lbuild/lbuild/diff/compress"
 	"github.com/lbuild/lbuild/diff/layer"
@@ -208,7 +209,27 @@ func (s *session) exportLocal(ctx context.Context, out Output, target *stage, _ 
 	if err != nil {
 		return err
 	}
-	return errors.Join(export.Tree(ctx, view.Dir(), out.Dest), view.Close())
+	return errors.Join(copyTree(ctx, view.Dir(), out.Dest), view.Close())
+}
+
+// copyTree puts the files of a mounted root into dest, which is made if it is not there and keeps its owner and mode.
+// What dest has besides stays; what is in the way of a file gives way. Nothing is written through a link that dest has.
+func copyTree(ctx context.Context, dir, dest string) error {
+	if err := os.MkdirAll(dest, 0o755); err != nil {
+		return err
+	}
+	tree, err := source.Open(dir, source.Options{})
+	if err != nil {
+		return err
+	}
+	all, err := tree.Select(ctx, []string{"."})
+	if err == nil {
+		err = source.Copy(ctx, dest, all, ".", source.CopyOptions{Replace: true})
+	}
+	if err = errors.Join(err, tree.Close()); err != nil {
+		return fmt.Errorf("files to %s: %w", dest, err)
+	}
+	return nil
 }
 
 func (s *session) exportTar(ctx context.Context, out Output, target *stage, _ image) error {

@@ -9,12 +9,9 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/continuity/sysx"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -190,83 +187,4 @@ func smallDisk(t testing.TB) string {
 	}
 	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 	return dir
-}
-
-func TestTreeKeepsMetadata(t *testing.T) {
-	src, dest := t.TempDir(), filepath.Join(t.TempDir(), "new", "dest")
-	must(t, os.Mkdir(filepath.Join(src, "d"), 0o750))
-	must(t, os.WriteFile(filepath.Join(src, "d", "f"), []byte("x"), 0o644))
-	must(t, os.Chmod(filepath.Join(src, "d", "f"), 0o4755))
-	must(t, os.Link(filepath.Join(src, "d", "f"), filepath.Join(src, "hard")))
-	must(t, os.Symlink("/etc/passwd", filepath.Join(src, "link")))
-	must(t, unix.Mkfifo(filepath.Join(src, "pipe"), 0o600))
-	must(t, sysx.LSetxattr(filepath.Join(src, "d", "f"), "user.lbuild", []byte("v"), 0))
-	when := time.Unix(1_000_000_000, 0)
-	must(t, os.Chtimes(filepath.Join(src, "d", "f"), when, when))
-	must(t, os.Chtimes(filepath.Join(src, "d"), when, when))
-	if os.Getuid() == 0 {
-		must(t, os.Lchown(filepath.Join(src, "link"), 12, 34))
-	}
-	must(t, Tree(t.Context(), src, dest))
-	if diff := cmp.Diff(list(t, src), list(t, dest)); diff != "" {
-		t.Error(diff)
-	}
-	for _, name := range []string{"d", "d/f", "hard", "link"} {
-		want, got := lstat(t, filepath.Join(src, name)), lstat(t, filepath.Join(dest, name))
-		if want != got {
-			t.Errorf("%s: got %v, want %v", name, got, want)
-		}
-	}
-	if v, err := sysx.LGetxattr(filepath.Join(dest, "hard"), "user.lbuild"); err != nil || string(v) != "v" {
-		t.Errorf("xattr: %q, %v", v, err)
-	}
-}
-
-// meta is what a copy must keep.
-type meta struct {
-	mode, uid, gid uint32
-	nlink          uint64
-	mtime          int64
-}
-
-func lstat(t testing.TB, name string) meta {
-	t.Helper()
-	info, err := os.Lstat(name)
-	must(t, err)
-	st := info.Sys().(*syscall.Stat_t)
-	return meta{st.Mode, st.Uid, st.Gid, uint64(st.Nlink), st.Mtim.Nano()}
-}
-
-func TestTreeMergesAndNeverFollowsLinksOfDest(t *testing.T) {
-	src, dest, outside := t.TempDir(), t.TempDir(), t.TempDir()
-	write := func(dir, name, text string) {
-		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
-	}
-	write(outside, "f", "outside")
-	write(src, "linked/f", "new")
-	write(src, "both/f", "new")
-	write(src, "file", "new")
-	write(src, "was-dir", "new")
-	must(t, os.Symlink("file", filepath.Join(src, "link")))
-	must(t, os.Symlink(outside, filepath.Join(dest, "linked")))
-	must(t, os.Symlink(filepath.Join(outside, "f"), filepath.Join(dest, "file")))
-	write(dest, "both/kept", "old")
-	write(dest, "both/f", "old and long")
-	write(dest, "was-dir/f", "old")
-	must(t, os.Symlink("other", filepath.Join(dest, "link")))
-	must(t, os.Chmod(dest, 0o700))
-	for range 2 { // a second export into the same directory changes nothing
-		must(t, Tree(t.Context(), src, dest))
-		want := []string{"both/ 0755", "both/f 0644 new", "both/kept 0644 old", "file 0644 new", "link -> file", "linked/ 0755", "linked/f 0644 new", "was-dir 0644 new"}
-		if diff := cmp.Diff(want, list(t, dest)); diff != "" {
-			t.Error(diff)
-		}
-	}
-	if diff := cmp.Diff([]string{"f 0644 outside"}, list(t, outside)); diff != "" {
-		t.Error(diff)
-	}
-	if info, err := os.Stat(dest); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("mode of dest: %v, %v", info.Mode(), err)
-	}
 }

@@ -1,5 +1,4 @@
-// Package export writes an image or a tree to a file or directory in a given format, and reads images back from the
-// same formats.
+// Package export writes an image to a file or directory in a given format, and reads images back from the same formats.
 //
 // The same image gives the same bytes: names in an archive are sorted, times are zero, owners and modes are fixed. Every
 // blob is compared with its digest while it is copied.

@@ -20,14 +20,19 @@ type CopyOptions struct {
 	Owner  *Owner // of all that is copied, and of directories made for it; nil keeps owners, and 0:0
 	Mode   string // of --chmod, octal or symbolic, for all but links; "" keeps modes
 	Unpack bool   // as ADD: a file that is a tar archive, plain or compressed, is unpacked at dest
+
+	// Replace lets files below dest take the place of directories, with all that is in them, and directories that of
+	// files and links. False makes that an error, as docker build does.
+	Replace bool
 }
 
 // Copy puts what was selected at dest, a path inside the tree at root, as docker build does.
 //
 // The contents of a directory go into dest, which is made if need be. A file becomes dest, or goes into it when dest is
 // a directory or ends in a slash, as it must for several files. Links on the way to dest are followed inside root.
-// Directories merge; files replace files; one never replaces the other. Modes, times, hard links within one source and
-// extended attributes are kept. An archive keeps its modes, and without Owner its owners.
+// Directories merge; files replace files; one never replaces the other, unless opts says so. Modes, times, hard links
+// within one source and extended attributes are kept. A socket becomes an empty file, as it does in docker. An archive
+// keeps its modes, and without Owner its owners.
 //
 // After an error root is in an undefined state.
 func Copy(ctx context.Context, root string, sel *Selection, dest string, opts CopyOptions) error {

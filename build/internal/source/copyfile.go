@@ -31,26 +31,38 @@ func (c *copier) leaf(ctx context.Context, d *target, n *node, name string) erro
 	return c.device(d, f, &n.meta, name)
 }
 
-// replace makes an entry, removing what is in its place unless that is a directory.
-func replace(dir *os.File, name string, create func() error) error {
+// replace makes an entry, removing what is in its place.
+func (c *copier) replace(dir *os.File, name string, create func() error) error {
 	err := create()
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
-	err = unix.Unlinkat(int(dir.Fd()), name, 0)
-	if errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTEMPTY) {
-		return fmt.Errorf("a file cannot replace the directory %q", name)
-	}
-	if err != nil {
+	if err := c.remove(dir, name); err != nil {
 		return err
 	}
 	return create()
 }
 
-// create makes an empty regular file in the place of what is not a directory.
-func create(dir *os.File, name string) (f *os.File, err error) {
+// remove removes what is in the place of a file. A directory goes only if Replace says so.
+func (c *copier) remove(dir *os.File, name string) error {
+	err := unix.Unlinkat(int(dir.Fd()), name, 0)
+	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOTEMPTY) {
+		return err
+	}
+	if !c.opts.Replace {
+		return fmt.Errorf("a file cannot replace the directory %q", name)
+	}
+	in, err := os.OpenRoot(procPath(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(in.RemoveAll(name), in.Close())
+}
+
+// create makes an empty regular file in the place of what is there.
+func (c *copier) create(dir *os.File, name string) (f *os.File, err error) {
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	err = replace(dir, name, func() error {
+	err = c.replace(dir, name, func() error {
 		fd, err := unix.Openat(int(dir.Fd()), name, flags, 0o600)
 		if err == nil {
 			f = os.NewFile(uintptr(fd), name)
@@ -75,7 +87,7 @@ func (c *copier) file(ctx context.Context, d *target, from string, m *meta, name
 		return err
 	}
 	defer src.Close()
-	dst, err := create(d.to, name)
+	dst, err := c.create(d.to, name)
 	if err != nil {
 		return err
 	}
@@ -169,7 +181,7 @@ func (c *copier) link(d *target, src *os.File, m *meta, name string) error {
 		return err
 	}
 	dir := int(d.to.Fd())
-	if err := replace(d.to, name, func() error { return unix.Symlinkat(to, dir, name) }); err != nil {
+	if err := c.replace(d.to, name, func() error { return unix.Symlinkat(to, dir, name) }); err != nil {
 		return err
 	}
 	owner := c.owner(m)
@@ -186,7 +198,7 @@ func (c *copier) device(d *target, src *os.File, m *meta, name string) error {
 	if kind == unix.S_IFSOCK {
 		kind = unix.S_IFREG
 	}
-	err := replace(d.to, name, func() error { return unix.Mknodat(dir, name, kind|0o600, int(m.rdev)) })
+	err := c.replace(d.to, name, func() error { return unix.Mknodat(dir, name, kind|0o600, int(m.rdev)) })
 	if err != nil {
 		return err
 	}
@@ -219,7 +231,7 @@ func (c *copier) deviceXattrs(dir *os.File, name string, src *os.File) error {
 
 // document writes an inline document. Its time is that of the build.
 func (c *copier) document(dir *os.File, name string, it *item) error {
-	f, err := create(dir, name)
+	f, err := c.create(dir, name)
 	if err != nil {
 		return err
 	}

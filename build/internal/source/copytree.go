@@ -68,15 +68,18 @@ func named(err error, name string) error {
 }
 
 func (w *walker) directory(ctx context.Context, d *target, name string, k *node) error {
-	if err := unix.Mkdirat(int(d.to.Fd()), k.name, 0o700); err != nil && err != unix.EEXIST {
-		return fmt.Errorf("make directory %q: %w", name, err)
+	to, err := makeDirAt(d.to, k.name)
+	if isNoDir(err) && w.opts.Replace {
+		if err := unix.Unlinkat(int(d.to.Fd()), k.name, 0); err != nil {
+			return fmt.Errorf("make room for directory %q: %w", name, err)
+		}
+		to, err = makeDirAt(d.to, k.name)
 	}
-	to, err := openDirAt(d.to, k.name)
-	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+	if isNoDir(err) {
 		return fmt.Errorf("directory %q cannot replace what is no directory", name)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("make directory %q: %w", name, err)
 	}
 	d.users.Add(1)
 	sub := &target{tree: d.tree, from: path.Join(d.from, k.name), to: to, meta: k.meta, up: d}
@@ -84,6 +87,16 @@ func (w *walker) directory(ctx context.Context, d *target, name string, k *node)
 	err = w.walk(ctx, sub, name, k.kids)
 	return errors.Join(err, w.release(sub))
 }
+
+// makeDirAt opens a directory, made if need be.
+func makeDirAt(dir *os.File, name string) (*os.File, error) {
+	if err := unix.Mkdirat(int(dir.Fd()), name, 0o700); err != nil && err != unix.EEXIST {
+		return nil, err
+	}
+	return openDirAt(dir, name)
+}
+
+func isNoDir(err error) bool { return errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) }
 
 // release ends one use of a directory; the last one finishes it, and with it perhaps the one above.
 func (w *walker) release(d *target) error {
@@ -124,7 +137,7 @@ func (w *walker) twin(ctx context.Context, d *target, name string, k *node) erro
 	if err != nil {
 		return err
 	}
-	err = replace(d.to, k.name, func() error {
+	err = w.replace(d.to, k.name, func() error {
 		return unix.Linkat(unix.AT_FDCWD, procPath(f), int(d.to.Fd()), k.name, unix.AT_SYMLINK_FOLLOW)
 	})
 	return errors.Join(err, f.Close())

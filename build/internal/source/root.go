@@ -30,6 +30,9 @@ func openRoot(dir string) (*root, error) {
 // open opens what lies at a canonical path. A link on the way is an error; a link at its end
 // can only be opened with O_PATH. The caller closes the file.
 func (r *root) open(name string, flags int) (*os.File, error) {
+	if len(name) >= unix.PathMax {
+		return r.openFar(name, flags)
+	}
 	how := unix.OpenHow{
 		Flags:   uint64(flags) | unix.O_NOFOLLOW | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
@@ -42,6 +45,23 @@ func (r *root) open(name string, flags int) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	return os.NewFile(uintptr(fd), name), nil
+}
+
+// openFar opens what lies at a path that is too long for the kernel, part by part.
+func (r *root) openFar(name string, flags int) (*os.File, error) {
+	cut := strings.LastIndexByte(name[:unix.PathMax], '/')
+	if cut < 0 {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: unix.ENAMETOOLONG}
+	}
+	part, err := r.open(name[:cut], unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	f, err := (&root{part}).open(name[cut+1:], flags)
+	if closeErr := part.Close(); closeErr != nil && err == nil {
+		return nil, errors.Join(closeErr, f.Close())
+	}
+	return f, err
 }
 
 // openRegular opens a file for reading that is still what m describes.
