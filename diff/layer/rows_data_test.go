@@ -171,6 +171,14 @@ var files = []row{
 		warn:  []string{`"s" is a socket and was left out`},
 	},
 	{
+		name:  "a socket in the place of a hidden file deletes the file",
+		lower: []string{"d/\nd/s"},
+		step:  `rm -r d; mkdir d; perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local=>"d/s", Listen=>1) or die'`,
+		opts:  explicit,
+		want:  "d/\nd/.wh.s",
+		warn:  []string{`"d/s" is a socket and was left out`},
+	},
+	{
 		name:   "a socket in a lower directory is as good as none",
 		lower:  []string{"d/\nother/"},
 		before: `for s in gone kept d/hidden; do perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local=>$ARGV[0], Listen=>1)' $s; done`,
