@@ -69,7 +69,7 @@ func makeDeep(dir string) error {
 			return err
 		}
 		next, err := at.OpenRoot(name)
-		at.Close() //nolint:errcheck // a directory
+		at.Close()
 		if err != nil {
 			return err
 		}

@@ -210,11 +210,6 @@ func bits(t *rapid.T, count int) (n int) {
 	return n
 }
 
-// history draws a few operations and runs them below a root.
-func history(rt *rapid.T, dir, label string, from []operation) {
-	run(rt.Logf, dir, steps(bits(rt, 4), from).Draw(rt, label))
-}
-
 // run does the steps below a root and returns how many changed something. Those that fail are part of a history.
 func run(log func(format string, args ...any), dir string, history []step) (done int) {
 	for _, s := range history {
