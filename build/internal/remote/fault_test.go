@@ -176,7 +176,7 @@ func TestDeadRegistryEndsInTime(t *testing.T) {
 	must(t, err)
 	defer blackhole.Close()
 	for name, test := range map[string]struct{ host, want string }{
-		"refused": {freePort(t), "refused the connection after 5 tries; check that a registry runs there"},
+		"refused": {freePort(t), "refused the connection after 2 tries; check that a registry runs there"},
 		"silent":  {blackhole.Addr().String(), "sent nothing for"},
 		"no host": {"no-such-host.invalid", "not a known host"},
 	} {

@@ -186,7 +186,7 @@ func noPlatform(entries []ocispec.Descriptor) error {
 // check refuses an image that could not be unpacked.
 func (img Image) check() error {
 	if got, want := len(img.Config.RootFS.DiffIDs), len(img.Layers); got != want {
-		return fmt.Errorf("manifest %s has %d layers but its config %d diff-ids", img.Manifest.Digest, want, got)
+		return fmt.Errorf("manifest %s and its config disagree on the number of layers: %d and %d", img.Manifest.Digest, want, got)
 	}
 	for _, layer := range img.Layers {
 		if !images.IsLayerType(layer.MediaType) {

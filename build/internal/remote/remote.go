@@ -20,6 +20,7 @@ import (
 	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/semaphore"
 )
 
 // Options says how registries are spoken to. The zero value is right for most.
@@ -37,6 +38,7 @@ type Client struct {
 	creds    *credentials
 	patience patience
 	quiet    *log.Entry
+	uploads  *semaphore.Weighted // one for each blob or manifest on its way out
 
 	mu    sync.Mutex
 	hosts map[string]docker.RegistryHost // by the host part of a reference
@@ -64,8 +66,9 @@ func New(opts Options) (*Client, error) {
 			pause:   500 * time.Millisecond,
 			longest: 2 * time.Minute,
 		},
-		quiet: quiet(),
-		hosts: map[string]docker.RegistryHost{},
+		quiet:   quiet(),
+		uploads: semaphore.NewWeighted(uploads),
+		hosts:   map[string]docker.RegistryHost{},
 	}
 	if opts.Version == "" {
 		c.agent = "lbuild/dev"

@@ -312,7 +312,7 @@ func TestImagesThatCannotBeUnpackedAreRefused(t *testing.T) {
 		want     string
 	}{
 		"odd":   {ocispec.Manifest{Config: config, Layers: []ocispec.Descriptor{layer}}, `unknown media type "application/x-odd"`},
-		"count": {ocispec.Manifest{Config: config, Layers: []ocispec.Descriptor{}}, "has 0 layers but its config 1 diff-ids"},
+		"count": {ocispec.Manifest{Config: config, Layers: []ocispec.Descriptor{}}, "and its config disagree on the number of layers: 0 and 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.manifest.SchemaVersion, test.manifest.MediaType = 2, ocispec.MediaTypeImageManifest

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -98,12 +99,24 @@ func (r *retrier) send(req *http.Request) (resp *http.Response, tries int, err e
 		Backoff:      retryablehttp.DefaultBackoff,
 		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
 			tries++
+			if tries >= refusals && refusedHere(req, err) {
+				return false, nil
+			}
 			return r.again(ctx, resp, err)
 		},
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
 	resp, err = (&retryablehttp.RoundTripper{Client: client}).RoundTrip(req)
 	return resp, tries, err
+}
+
+// refusals is how often this machine may refuse a connection: a registry may be about to start, but nothing between
+// heals.
+const refusals = 2
+
+// refusedHere reports that nothing listens where a request went, on this machine.
+func refusedHere(req *http.Request, err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) && isLoopback(req.URL.Host)
 }
 
 // again reports whether one more try can help.

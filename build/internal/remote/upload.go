@@ -11,19 +11,25 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/remotes"
 	remoteserrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// pushPart sends one blob or manifest, from its beginning again when the registry broke off.
-func (p *pusher) pushPart(ctx context.Context, desc ocispec.Descriptor) error {
+// upload sends one blob or manifest, from its beginning again when the registry broke off. It waits for its turn among
+// all uploads of the client.
+func (p *Pusher) upload(ctx context.Context, base remotes.Pusher, desc ocispec.Descriptor) error {
+	if err := p.client.uploads.Acquire(ctx, 1); err != nil {
+		return context.Cause(ctx)
+	}
+	defer p.client.uploads.Release(1)
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = p.client.patience.pause
 	pause.Multiplier = 2
 	tries := 0
-	_, err := backoff.Retry(ctx, func() (struct{}, error) { tries++; return struct{}{}, p.try(ctx, desc) },
+	_, err := backoff.Retry(ctx, func() (struct{}, error) { tries++; return struct{}{}, p.try(ctx, base, desc) },
 		backoff.WithBackOff(pause),
 		backoff.WithMaxTries(uint(p.client.patience.tries)),
 		backoff.WithMaxElapsedTime(0))
@@ -35,12 +41,12 @@ func (p *pusher) pushPart(ctx context.Context, desc ocispec.Descriptor) error {
 }
 
 // try sends one blob or manifest once and marks the errors that another try cannot mend.
-func (p *pusher) try(ctx context.Context, desc ocispec.Descriptor) error {
+func (p *Pusher) try(ctx context.Context, base remotes.Pusher, desc ocispec.Descriptor) error {
 	withSources := p.mountable(ctx, desc)
-	err := p.send(ctx, withSources)
+	err := p.send(ctx, base, withSources)
 	if refused(err) && len(withSources.Annotations) > 0 {
 		// Some registries refuse a mount that they do not like, where others just ask for the blob.
-		err = p.send(ctx, plain(desc))
+		err = p.send(ctx, base, plain(desc))
 	}
 	failed, ok := errors.AsType[*failure](err)
 	switch {
@@ -66,7 +72,7 @@ func plain(desc ocispec.Descriptor) ocispec.Descriptor {
 }
 
 // mountable adds to a descriptor the repositories that are known to have the blob, as containerd's pusher wants it.
-func (p *pusher) mountable(ctx context.Context, desc ocispec.Descriptor) ocispec.Descriptor {
+func (p *Pusher) mountable(ctx context.Context, desc ocispec.Descriptor) ocispec.Descriptor {
 	desc = plain(desc)
 	info, err := p.store.Info(ctx, desc.Digest)
 	if err != nil {
@@ -80,8 +86,8 @@ func (p *pusher) mountable(ctx context.Context, desc ocispec.Descriptor) ocispec
 	return desc
 }
 
-func (p *pusher) send(ctx context.Context, desc ocispec.Descriptor) (err error) {
-	w, err := p.base.Push(ctx, desc)
+func (p *Pusher) send(ctx context.Context, base remotes.Pusher, desc ocispec.Descriptor) (err error) {
+	w, err := base.Push(ctx, desc)
 	if errdefs.IsAlreadyExists(err) {
 		p.report(Progress{Digest: desc.Digest, State: StateExists, Current: desc.Size, Total: desc.Size})
 		return nil
@@ -100,10 +106,10 @@ func (p *pusher) send(ctx context.Context, desc ocispec.Descriptor) (err error) 
 		return &storeError{desc.Digest, fmt.Errorf("it is damaged, with %d bytes of %d", ra.Size(), desc.Size)}
 	}
 	p.report(Progress{Digest: desc.Digest, State: StateStarted, Total: desc.Size})
-	body := &upload{SectionReader: io.NewSectionReader(ra, 0, ra.Size()), pusher: p, desc: desc}
-	if err := content.Copy(ctx, w, body, desc.Size, desc.Digest); err != nil {
+	sent := &body{SectionReader: io.NewSectionReader(ra, 0, ra.Size()), pusher: p, desc: desc}
+	if err := content.Copy(ctx, w, sent, desc.Size, desc.Digest); err != nil {
 		if refused(err) {
-			return cmp.Or(body.damage(), err)
+			return cmp.Or(sent.damage(), err)
 		}
 		return err
 	}
@@ -111,41 +117,41 @@ func (p *pusher) send(ctx context.Context, desc ocispec.Descriptor) (err error) 
 	return nil
 }
 
-func (p *pusher) report(progress Progress) {
+func (p *Pusher) report(progress Progress) {
 	if p.progress == nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.reporting.Lock()
+	defer p.reporting.Unlock()
 	p.progress(progress)
 }
 
-// upload reads a blob of the store and reports how far it is.
-type upload struct {
+// body reads a blob of the store and reports how far it is.
+type body struct {
 	*io.SectionReader
-	pusher *pusher
+	pusher *Pusher
 	desc   ocispec.Descriptor
 }
 
-func (u *upload) Read(p []byte) (int, error) {
-	n, err := u.SectionReader.Read(p)
-	if at, seekErr := u.Seek(0, io.SeekCurrent); seekErr == nil && n > 0 {
-		u.pusher.report(Progress{Digest: u.desc.Digest, State: StateStarted, Current: at, Total: u.desc.Size})
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.SectionReader.Read(p)
+	if at, seekErr := b.Seek(0, io.SeekCurrent); seekErr == nil && n > 0 {
+		b.pusher.report(Progress{Digest: b.desc.Digest, State: StateStarted, Current: at, Total: b.desc.Size})
 	}
 	return n, err
 }
 
 // damage says whether the store itself holds other bytes than the digest's: a registry refuses them in its own words.
-func (u *upload) damage() error {
-	if _, err := u.Seek(0, io.SeekStart); err != nil {
-		return &storeError{u.desc.Digest, err}
+func (b *body) damage() error {
+	if _, err := b.Seek(0, io.SeekStart); err != nil {
+		return &storeError{b.desc.Digest, err}
 	}
-	got, err := u.desc.Digest.Algorithm().FromReader(u.SectionReader)
-	if err == nil && got != u.desc.Digest {
+	got, err := b.desc.Digest.Algorithm().FromReader(b.SectionReader)
+	if err == nil && got != b.desc.Digest {
 		err = fmt.Errorf("it is damaged, its bytes have the digest %s", got)
 	}
 	if err != nil {
-		return &storeError{u.desc.Digest, err}
+		return &storeError{b.desc.Digest, err}
 	}
 	return nil
 }
