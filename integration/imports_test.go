@@ -33,7 +33,8 @@ var arrows = map[string][]string{
 	"diff/verify":            {"diff"},
 	"diff/difftest":          {"diff/internal/treetest"},
 	"diff/internal/treetest": {},
-	"bench":                  {"diff", "diff/layer", "diff/compress"},
+	"bench":                  {"bench/corpus", "diff", "diff/layer", "diff/compress"},
+	"bench/corpus":           {},
 }
 
 // TestImportsPointDown reads the files themselves: a cached answer of the go command would pass wrongly.
