@@ -51,7 +51,9 @@ func newDiffCommand(a *app) *cobra.Command {
 		Short:   "Show what changed in an overlay mount, or between two directories",
 		Long:    diffLong,
 		Example: diffExample,
-		Args:    takes(0, 2),
+
+		Args:              takes(0, 2),
+		ValidArgsFunction: completeDirectories,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			walk, err := a.diffWalk(f, args)
 			if err != nil {

@@ -25,7 +25,8 @@ func newHistoryCommand(a *app) *cobra.Command {
 
 SIZE is that of the layer as it is stored, so mostly compressed. With --format
 json each line is an object, which also has the layer's digests.`,
-		Args: takes(1, 1),
+		Args:              takes(1, 1),
+		ValidArgsFunction: a.completeImages(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
 				entries, err := b.History(ctx, args[0])

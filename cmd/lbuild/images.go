@@ -48,7 +48,8 @@ func newImagesCommand(a *app) *cobra.Command {
 
 IMAGE ID is the digest of the image's config, as docker has it. With --format
 json each line is an object.`,
-		Args: takes(0, 0),
+		Args:              takes(0, 0),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
 				images, err := b.Images(ctx)
@@ -129,9 +130,10 @@ func writeJSONLines[T any](w io.Writer, items []T) error {
 
 func newTagCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "tag IMAGE NAME[:TAG]",
-		Short: "Give an image one more name",
-		Args:  takes(2, 2),
+		Use:               "tag IMAGE NAME[:TAG]",
+		Short:             "Give an image one more name",
+		Args:              takes(2, 2),
+		ValidArgsFunction: a.completeImages(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, err := parseNames(args[1:]); err != nil {
 				return usage(cmd, err)
@@ -153,7 +155,8 @@ func newRemoveCommand(a *app) *cobra.Command {
 A name takes away that name only; a digest takes away all names of its image.
 What no other image, no cached step and no running build needs is deleted at
 once. The names that went are printed.`,
-		Args: takes(1, -1),
+		Args:              takes(1, -1),
+		ValidArgsFunction: a.completeImages(-1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
 				removed, err := b.Remove(ctx, args)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/containerd/platforms"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/lbuild/lbuild/build"
@@ -25,7 +26,8 @@ with its diff-id (of the plain tar), digest (of the stored blob), chain-id,
 parent, and the directory that holds its files.
 
 With --format json it prints an array with an object for each image.`,
-		Args: takes(1, -1),
+		Args:              takes(1, -1),
+		ValidArgsFunction: a.completeImages(-1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
 				var details []build.ImageDetail
@@ -101,7 +103,9 @@ func configFacts(d build.ImageDetail) []fact {
 		{"workdir", c.WorkingDir},
 		{"entrypoint", jsonList(c.Entrypoint)},
 		{"cmd", jsonList(c.Cmd)},
+		{"shell", jsonList(c.Shell)},
 		{"stop signal", c.StopSignal},
+		{"healthcheck", healthcheck(c.Healthcheck)},
 		{"ports", strings.Join(sortedKeys(c.ExposedPorts), " ")},
 		{"volumes", strings.Join(sortedKeys(c.Volumes), " ")},
 	}
@@ -111,7 +115,43 @@ func configFacts(d build.ImageDetail) []fact {
 	for _, key := range sortedKeys(c.Labels) {
 		facts = append(facts, fact{"label", key + "=" + c.Labels[key]})
 	}
+	for _, trigger := range c.OnBuild {
+		facts = append(facts, fact{"onbuild", trigger})
+	}
 	return facts
+}
+
+// healthcheck is a check as in a Buildfile; "" is none.
+func healthcheck(h *dockerspec.HealthcheckConfig) string {
+	if h == nil || len(h.Test) == 0 {
+		return ""
+	}
+	var words []string
+	for _, limit := range []struct {
+		flag string
+		time.Duration
+	}{
+		{"--interval", h.Interval},
+		{"--timeout", h.Timeout},
+		{"--start-period", h.StartPeriod},
+		{"--start-interval", h.StartInterval},
+	} {
+		if limit.Duration != 0 {
+			words = append(words, limit.flag+"="+limit.String())
+		}
+	}
+	if h.Retries != 0 {
+		words = append(words, fmt.Sprint("--retries=", h.Retries))
+	}
+	switch kind, rest := h.Test[0], h.Test[1:]; kind {
+	case "CMD":
+		words = append(words, kind, jsonList(rest))
+	case "CMD-SHELL":
+		words = append(append(words, "CMD"), rest...)
+	default:
+		words = append(words, h.Test...)
+	}
+	return strings.Join(words, " ")
 }
 
 func layerFacts(l build.LayerDetail) []fact {

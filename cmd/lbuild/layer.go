@@ -46,7 +46,9 @@ func newLayerCommand(a *app) *cobra.Command {
 		Short:   "Write the layer of an overlay mount",
 		Long:    layerLong,
 		Example: layerExample,
-		Args:    takes(0, 0),
+
+		Args:              takes(0, 0),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.upperLayer(f)
 			if err != nil {

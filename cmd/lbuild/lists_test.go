@@ -64,6 +64,10 @@ func TestListsHaveDockersColumns(t *testing.T) {
 		Image: dockerspec.DockerOCIImage{Config: dockerspec.DockerOCIImageConfig{ImageConfig: ocispec.ImageConfig{
 			User: "1000", Cmd: []string{"sh", "-c", "a b"}, Labels: map[string]string{"b": "2", "a": "1\n\x1b[2J"},
 			ExposedPorts: map[string]struct{}{"80/tcp": {}, "443/tcp": {}},
+		}, DockerOCIImageConfigExt: dockerspec.DockerOCIImageConfigExt{
+			Shell: []string{"bash", "-c"}, OnBuild: []string{"RUN a", "USER b"}, Healthcheck: &dockerspec.HealthcheckConfig{
+				Test: []string{"CMD-SHELL", "curl -f localhost || exit 1"}, Interval: 90 * time.Second, Retries: 3,
+			},
 		}}},
 		Layers: []build.LayerDetail{{DiffID: one, Digest: two, Size: 7, ChainID: one, Directory: "/r/snapshots/1/fs"}},
 	}}
@@ -89,5 +93,28 @@ func TestListsHaveDockersColumns(t *testing.T) {
 			}
 			golden(t, "lists/"+name+".golden", out.Bytes())
 		})
+	}
+}
+
+func TestHealthchecksAreShownAsInABuildfile(t *testing.T) {
+	for _, c := range []struct {
+		check *dockerspec.HealthcheckConfig
+		want  string
+	}{
+		{nil, ""},
+		{&dockerspec.HealthcheckConfig{}, ""},
+		{&dockerspec.HealthcheckConfig{Test: []string{"NONE"}}, "NONE"},
+		{&dockerspec.HealthcheckConfig{Test: []string{"CMD", "curl", "a b"}}, `CMD ["curl","a b"]`},
+		{
+			&dockerspec.HealthcheckConfig{
+				Test: []string{"CMD-SHELL", "true"}, Interval: time.Minute, Timeout: 5 * time.Second,
+				StartPeriod: time.Second, StartInterval: time.Millisecond, Retries: 2,
+			},
+			"--interval=1m0s --timeout=5s --start-period=1s --start-interval=1ms --retries=2 CMD true",
+		},
+	} {
+		if got := healthcheck(c.check); got != c.want {
+			t.Errorf("%+v is %q, want %q", c.check, got, c.want)
+		}
 	}
 }

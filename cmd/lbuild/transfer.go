@@ -61,7 +61,8 @@ to stdout.
 
 Credentials are those of "docker login" ($DOCKER_CONFIG, ~/.docker/config.json)
 and its credential helpers.`,
-		Args: takes(1, 1),
+		Args:              takes(1, 1),
+		ValidArgsFunction: a.completeImages(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := parsePlatform(platform)
 			if err != nil {
@@ -87,7 +88,8 @@ manifest goes to stdout.
 
 What the registry has already is not sent again. Credentials are those of
 "docker login".`,
-		Args: takes(1, 1),
+		Args:              takes(1, 1),
+		ValidArgsFunction: a.completeImages(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.transfer(cmd.Context(), &f, func(ctx context.Context, b *build.Builder, events func(build.Event)) (ocispec.Descriptor, error) {
 				return b.Push(ctx, args[0], events)
@@ -107,7 +109,9 @@ func newLoadCommand(a *app) *cobra.Command {
 or an OCI layout in a tar, also compressed. The names of the images go to
 stdout.`,
 		Example: "  lbuild load -i app.tar\n  docker save app:1.0 | lbuild load",
-		Args:    takes(0, 0),
+
+		Args:              takes(0, 0),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if input == standardStream && isTerminal(a.stdin) {
 				return usage(cmd, errors.New("load reads an archive from stdin or from --input FILE"))
@@ -155,7 +159,9 @@ func newSaveCommand(a *app) *cobra.Command {
 Without --output, or with "-", it goes to stdout. A file is written whole or
 not at all.`,
 		Example: "  lbuild save -o app.tar app:1.0\n  lbuild save app:1.0 | ssh host docker load",
-		Args:    takes(1, -1),
+
+		Args:              takes(1, -1),
+		ValidArgsFunction: a.completeImages(-1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output == standardStream && isTerminal(a.stdout) {
 				return usage(cmd, errors.New("the archive would go to the terminal: use --output FILE, or redirect stdout"))
