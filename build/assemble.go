@@ -171,16 +171,13 @@ func (s *session) baseLayers(ctx context.Context, base *baseImage, c compress.Co
 	}
 	made := slices.DeleteFunc(slices.Clone(base.config.History), func(h ocispec.History) bool { return h.EmptyLayer })
 	var layers []Layer
-	for i, desc := range base.layers {
-		l := Layer{DiffID: base.config.RootFS.DiffIDs[i], Digest: desc.Digest, MediaType: ociLayerType(desc.MediaType), Size: desc.Size, Base: true, Cached: true}
+	for i := range base.layers {
+		l, err := s.baseLayer(ctx, base, i, c)
+		if err != nil {
+			return nil, err
+		}
 		if len(made) == len(base.layers) {
 			l.CreatedBy = made[i].CreatedBy
-		}
-		if s.forced(c) {
-			var err error
-			if l, err = s.recompress(ctx, l, desc, c); err != nil {
-				return nil, err
-			}
 		}
 		layers = append(layers, l)
 	}

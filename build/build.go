@@ -15,7 +15,8 @@ import (
 type Options struct {
 	Store              *snapshot.Store // from OpenStore; the caller closes it after the Builder's last call
 	Runtime            string          // path of runc; "": beside the executable, else runc or crun on PATH
-	Jobs               int             // steps that run at once, and layers that are packed at once; 0: number of CPUs
+	Jobs               int             // steps that a build runs at once, and layers that all builds pack at once; 0: number of CPUs
+	Memory             int64           // bytes that all layers that are packed at once take together; 0: DefaultMemory
 	InsecureRegistries []string        // hosts that may be spoken to in plain http
 	Version            string          // for the User-Agent
 }
@@ -25,6 +26,7 @@ type Builder struct {
 	store  *snapshot.Store
 	remote *remote.Client
 	cache  *cache.Cache
+	budget *budget // of the layers of all builds
 	opts   Options
 }
 
@@ -36,12 +38,24 @@ func New(opts Options) (*Builder, error) {
 	if opts.Jobs == 0 {
 		opts.Jobs = runtime.NumCPU()
 	}
+	if opts.Memory < 0 {
+		return nil, fmt.Errorf("a memory budget of %d bytes is less than nothing", opts.Memory)
+	}
+	if opts.Memory == 0 {
+		opts.Memory = DefaultMemory
+	}
 	client, err := remote.New(remote.Options{Insecure: opts.InsecureRegistries, Version: opts.Version})
 	if err != nil {
 		return nil, err
 	}
-	return &Builder{store: opts.Store, remote: client, cache: cache.New(opts.Store), opts: opts}, nil
+	return &Builder{
+		store: opts.Store, remote: client, cache: cache.New(opts.Store), budget: newBudget(opts.Memory, opts.Jobs), opts: opts,
+	}, nil
 }
+
+// PackMemory is the most that layers that were packed at once have been allowed to take so far, in bytes: never more than
+// Options.Memory.
+func (b *Builder) PackMemory() int64 { return b.budget.peak() }
 
 // OpenStore opens the store under root, and ends what builds that died have left there: containers, mounts and
 // half-written files. The caller closes the store.
@@ -63,6 +77,9 @@ func (b *Builder) Build(ctx context.Context, req Request) (_ *Result, err error)
 		return nil, err
 	}
 	if err := s.resolve(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.openPushes(ctx); err != nil {
 		return nil, err
 	}
 	target, err := s.run(ctx)

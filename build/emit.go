@@ -9,20 +9,28 @@ import (
 // maxLogLine is where a line of output without an end is cut into two events, in bytes.
 const maxLogLine = 64 << 10
 
-// emitter numbers, dates and serializes events. A nil sink drops them.
+// emitter numbers, dates and serializes events, and keeps count of what overlaps. A nil sink drops them.
 type emitter struct {
-	mu   sync.Mutex
-	sink func(Event)
+	mu      sync.Mutex
+	sink    func(Event)
+	overlap overlap
 }
 
 func (e *emitter) emit(ev Event) {
-	if e.sink == nil {
-		return
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	ev.Version, ev.Time = 1, time.Now()
-	e.sink(ev)
+	e.overlap.note(ev)
+	if e.sink != nil {
+		e.sink(ev)
+	}
+}
+
+// work is how long layers were packed and blobs pushed so far.
+func (e *emitter) work() (packing, pushing Work) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.overlap.packing, e.overlap.pushing
 }
 
 // lines sends what is written to it as log events, a line each.

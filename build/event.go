@@ -14,7 +14,7 @@ const (
 	EventPush    EventType = "push"    // Name (reference), Digest, Current, Total, State
 	EventWarning EventType = "warning" // File, Line, Text
 	EventError   EventType = "error"   // Text
-	EventResult  EventType = "result"  // Digest (manifest)
+	EventResult  EventType = "result"  // Digest (manifest), Packing, Pushing
 )
 
 // State is where a step or a transfer stands.
@@ -53,4 +53,7 @@ type Event struct {
 	UnchangedBytes   int64  `json:"unchanged_bytes,omitempty"`   // their size
 	Current          int64  `json:"current,omitempty"`           // bytes
 	Total            int64  `json:"total,omitempty"`             // bytes
+
+	Packing Work `json:"packing,omitzero"` // of the build's layers
+	Pushing Work `json:"pushing,omitzero"`
 }

@@ -68,6 +68,9 @@ func (st *stage) fromImage(ctx context.Context, img *baseImage) error {
 	st.created = img.config.Created
 	st.image.RootFS.Type = "layers"
 	completeHistory(&st.image)
+	if st.packed {
+		st.s.baseSoon(ctx, img)
+	}
 	if have := st.image.Platform; !platforms.Only(st.Platform).Match(have) {
 		st.s.warn(st.Location[0].Start.Line, fmt.Sprintf("%s is an image for %s, not for %s", st.Base.Name, platforms.Format(have), platforms.Format(st.Platform)))
 	}

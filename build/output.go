@@ -119,7 +119,10 @@ func (s *session) export(ctx context.Context, target *stage, images map[compress
 	if list := s.compressions(); len(list) > 0 {
 		img := images[list[0]]
 		result.Manifest, result.Config, result.Layers = img.manifest, img.config.Digest, img.layers
-		s.events.emit(Event{Type: EventResult, Digest: string(img.manifest.Digest)})
+	}
+	result.Packing, result.Pushing = s.events.work()
+	if result.Manifest.Digest != "" {
+		s.events.emit(Event{Type: EventResult, Digest: string(result.Manifest.Digest), Packing: result.Packing, Pushing: result.Pushing})
 	}
 	return result, nil
 }
@@ -196,8 +199,7 @@ func (s *session) exportRegistry(ctx context.Context, out Output, _ *stage, img 
 		return err
 	}
 	for _, name := range names {
-		err := s.events.transfer(EventPush, name, func() error { return s.push(ctx, name, img.manifest, s.events.emit) })
-		if err != nil {
+		if err := s.pushTo(name, s.compression(out)).finish(ctx, img.manifest); err != nil {
 			return err
 		}
 	}

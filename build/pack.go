@@ -13,11 +13,15 @@ import (
 	"github.com/lbuild/lbuild/diff/layer"
 )
 
-// packSoon starts to pack a frozen step in all compressions that the outputs need, while later steps run.
+// packSoon starts to pack a frozen step in all compressions that the outputs need, and to push what is whole, while later
+// steps run.
 func (s *session) packSoon(ctx context.Context, made madeStep) {
 	for _, c := range s.compressions() {
 		s.group.Go(func() error {
-			_, err := s.pack(ctx, made, c)
+			l, err := s.pack(ctx, made, c)
+			if err == nil && l.Entries > 0 {
+				s.pushSoon(ctx, c, l.Descriptor())
+			}
 			return err
 		})
 	}
@@ -41,15 +45,11 @@ func (s *session) pack(ctx context.Context, made madeStep, c compress.Compressio
 
 // packNow walks the snapshot, writes the layer into the store and says so.
 func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compression) (cache.Layer, error) {
-	workers, release, err := s.workers(ctx, c)
+	workers, release, err := s.budget.room(ctx, made.history, c)
 	if err != nil {
 		return cache.Layer{}, err
 	}
 	defer release()
-	if err := s.packing.Acquire(ctx, 1); err != nil {
-		return cache.Layer{}, err
-	}
-	defer s.packing.Release(1)
 	started := time.Now()
 	s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: StateStarted})
 	l, err := s.writeLayer(ctx, made, c, workers)

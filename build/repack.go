@@ -26,9 +26,38 @@ func (s *session) forced(c compress.Compression) bool {
 	return false
 }
 
+// baseSoon starts to pack the layers of the base anew, where an output wants that, and to push them, before the first step
+// runs. Their blobs are in the store.
+func (s *session) baseSoon(ctx context.Context, base *baseImage) {
+	for _, c := range s.compressions() {
+		for i := range base.layers {
+			s.group.Go(func() error {
+				l, err := s.baseLayer(ctx, base, i, c)
+				if err == nil {
+					s.pushSoon(ctx, c, ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size})
+				}
+				return err
+			})
+		}
+	}
+}
+
+// baseLayer is a layer of the base as it is, or in compression c where an output forces that. It is packed anew once; a
+// later call waits for the first.
+func (s *session) baseLayer(ctx context.Context, base *baseImage, i int, c compress.Compression) (Layer, error) {
+	desc := base.layers[i]
+	l := Layer{DiffID: base.config.RootFS.DiffIDs[i], Digest: desc.Digest, MediaType: ociLayerType(desc.MediaType), Size: desc.Size, Base: true, Cached: true}
+	if !s.forced(c) {
+		return l, nil
+	}
+	return s.repacks.do(fmt.Sprint(desc.Digest, " ", c.ID()), func() (Layer, error) {
+		return s.recompress(ctx, l, i-len(base.layers), desc, c)
+	})
+}
+
 // recompress stores a layer of the base in another compression. The tar inside stays the same, so its diff-id does.
-func (s *session) recompress(ctx context.Context, l Layer, desc ocispec.Descriptor, c compress.Compression) (_ Layer, err error) {
-	workers, release, err := s.workers(ctx, c)
+func (s *session) recompress(ctx context.Context, l Layer, rank int, desc ocispec.Descriptor, c compress.Compression) (_ Layer, err error) {
+	workers, release, err := s.budget.room(ctx, rank, c)
 	if err != nil {
 		return l, err
 	}
@@ -104,7 +133,7 @@ func (s *session) emptyLayer(ctx context.Context, c compress.Compression) (_ Lay
 	}
 	defer func() { err = errors.Join(err, blob.Close()) }()
 	none := func(func(diff.Change, error) bool) {}
-	r, err := layer.Write(ctx, blob, none, layer.Options{Compression: c})
+	r, err := layer.Write(ctx, blob, none, layer.Options{Compression: c, Workers: leastWorkers})
 	if err != nil {
 		return Layer{}, err
 	}

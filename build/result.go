@@ -11,6 +11,9 @@ type Result struct {
 	Config   digest.Digest
 	Names    []string // full references that the outputs gave the image
 	Layers   []Layer  // bottom to top
+
+	Packing Work // of the layers that this build packed itself
+	Pushing Work // of blobs and manifests that the registries did not have
 }
 
 // Layer is one layer of a built image. Its JSON form is part of --metadata-file.

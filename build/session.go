@@ -37,8 +37,6 @@ type session struct {
 	lease    *snapshot.Lease
 	events   emitter
 	slots    *semaphore.Weighted // one for each step that runs
-	packing  *semaphore.Weighted // one for each layer that is packed
-	memory   *semaphore.Weighted // bytes, for all layers that are packed
 
 	dir    string // context directory; the unpacked one when the context came as a tar
 	ignore string // path of the Buildfile, beside which its ignore file may lie; "" when it has none
@@ -52,9 +50,12 @@ type session struct {
 	flight once[cache.Key, cache.Step] // steps that run, by the key that they are recorded under
 	packs  once[string, cache.Layer]   // packed layers, by snapshot and variant
 
+	repacks once[string, Layer] // layers of a base that were packed anew, by digest and compression
+	pushes  []*push             // to registries, in the order of the outputs
+
 	argValues map[string]string // build arguments
 	stages    []*stage          // as in the plan
-	group     *errgroup.Group   // of the stages and the packing
+	group     *errgroup.Group   // of the stages, the packing and the pushing
 
 	mu      sync.Mutex
 	closers []func() error // run in reverse when the build ends
@@ -64,7 +65,7 @@ type session struct {
 func (b *Builder) open(ctx context.Context, req Request) (*session, context.Context, error) {
 	s := &session{
 		Builder: b, req: req, host: platforms.DefaultSpec(),
-		slots: semaphore.NewWeighted(int64(b.opts.Jobs)), packing: semaphore.NewWeighted(int64(b.opts.Jobs)), memory: semaphore.NewWeighted(packMemory),
+		slots: semaphore.NewWeighted(int64(b.opts.Jobs)),
 	}
 	s.events.sink = req.Events
 	if err := s.check(); err != nil {
@@ -92,6 +93,9 @@ func (s *session) onClose(fn func() error) {
 
 // end closes the session. What a failed build wrote and nothing names is removed at once.
 func (s *session) end(ctx context.Context, err error) error {
+	if err != nil {
+		s.cancelPushes()
+	}
 	if closed := s.close(); closed != nil || err != nil {
 		return errors.Join(err, closed, s.store.Collect(context.WithoutCancel(ctx)))
 	}
@@ -126,6 +130,9 @@ func (s *session) check() error {
 			return err
 		}
 		s.tags = append(s.tags, named)
+	}
+	if err := s.req.CheckMemory(s.opts.Memory); err != nil {
+		return err
 	}
 	return s.checkOutputs()
 }

@@ -45,11 +45,7 @@ func (b *Builder) push(ctx context.Context, name string, target ocispec.Descript
 	if err != nil {
 		return err
 	}
-	err = b.remote.Push(ctx, b.store.Content(), target, named, func(p remote.Progress) {
-		events(Event{
-			Type: EventPush, Name: named.String(), Digest: string(p.Digest), State: State(p.State), Current: p.Current, Total: p.Total,
-		})
-	})
+	err = b.remote.Push(ctx, b.store.Content(), target, named, func(at remote.Progress) { events(pushEvent(named, at)) })
 	if err != nil {
 		return err
 	}

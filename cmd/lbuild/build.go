@@ -49,6 +49,7 @@ type buildFlags struct {
 	compression, whiteouts, epoch            string
 	verify                                   bool
 	jobs                                     int
+	memoryBudget                             string
 	progress                                 progressMode
 	imageIDFile, metadataFile                string
 }
@@ -131,6 +132,8 @@ func (f *buildFlags) registerSteps(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.hosts, "add-host", nil, "line for /etc/hosts of RUN steps, as `NAME:IP`; repeatable")
 	flags.StringVar(&f.shmSize, "shm-size", "", "`size` of /dev/shm in RUN steps, such as 128m or 1g (default 64m)")
 	flags.IntVar(&f.jobs, "jobs", 0, "steps that run at once, and layers that are packed at once, as a `number` (default one for each CPU)")
+	flags.StringVar(&f.memoryBudget, "memory-budget", "",
+		"`size` of the memory for all layers that are packed at once, such as 64m or 1g (default 192m)")
 }
 
 func (f *buildFlags) registerImage(flags *pflag.FlagSet) {
@@ -167,7 +170,13 @@ func (a *app) build(ctx context.Context, f *buildFlags, req build.Request) error
 			return err
 		}
 	}
-	return a.withBuilder(ctx, f.jobs, func(ctx context.Context, b *build.Builder) error {
+	memory, err := f.memory()
+	if err != nil {
+		return err
+	}
+	limitMemory(memory)
+	return a.withBuilder(ctx, build.Options{Jobs: f.jobs, Memory: memory}, func(ctx context.Context, b *build.Builder) error {
+		defer a.debugMemory(b, memory)
 		shown := newRecorder(a.newDisplay(mode), mode != progressJSON)
 		req.Events = shown.Show
 		result, err := b.Build(ctx, req)

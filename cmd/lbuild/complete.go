@@ -32,7 +32,7 @@ func (a *app) imageNames(ctx context.Context) (names []string) {
 	if _, err := os.Stat(root); err != nil {
 		return nil
 	}
-	err = a.withBuilder(ctx, 0, func(ctx context.Context, b *build.Builder) error {
+	err = a.withBuilder(ctx, build.Options{}, func(ctx context.Context, b *build.Builder) error {
 		images, err := b.Images(ctx)
 		for _, image := range images {
 			if image.Name != "" {

@@ -28,7 +28,7 @@ json each line is an object, which also has the layer's digests.`,
 		Args:              takes(1, 1),
 		ValidArgsFunction: a.completeImages(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
+			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
 				entries, err := b.History(ctx, args[0])
 				if err != nil {
 					return err

@@ -51,7 +51,7 @@ json each line is an object.`,
 		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
+			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
 				images, err := b.Images(ctx)
 				if err != nil {
 					return err
@@ -138,7 +138,7 @@ func newTagCommand(a *app) *cobra.Command {
 			if _, err := parseNames(args[1:]); err != nil {
 				return usage(cmd, err)
 			}
-			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
+			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
 				return b.Tag(ctx, args[0], args[1])
 			})
 		},
@@ -158,7 +158,7 @@ once. The names that went are printed.`,
 		Args:              takes(1, -1),
 		ValidArgsFunction: a.completeImages(-1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
+			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
 				removed, err := b.Remove(ctx, args)
 				for _, name := range removed {
 					fmt.Fprintln(a.stdout, familiar(name))

@@ -29,7 +29,7 @@ With --format json it prints an array with an object for each image.`,
 		Args:              takes(1, -1),
 		ValidArgsFunction: a.completeImages(-1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
+			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
 				var details []build.ImageDetail
 				for _, ref := range args {
 					detail, err := b.Inspect(ctx, ref)

@@ -5,17 +5,12 @@ import (
 	"context"
 	"io"
 	"os"
-	"runtime/debug"
+
+	"github.com/lbuild/lbuild/build"
 )
 
-// memoryLimit is where the garbage collector stops to save work: what was needed for one layer goes before the next one
-// needs as much. GOMEMLIMIT sets another.
-const memoryLimit = 240 << 20 // bytes
-
 func main() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
+	limitMemory(build.DefaultMemory)
 	os.Exit(lbuild())
 }
 

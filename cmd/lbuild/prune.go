@@ -21,7 +21,7 @@ any more. With --all, the named images go, too. What a running build uses
 stays.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
+			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
 				pruned, err := b.Prune(ctx, all)
 				if err != nil {
 					return err

@@ -42,6 +42,7 @@ func (a *app) buildRequest(f *buildFlags, context string) (build.Request, error)
 		f.setRuntime,
 		f.setNames,
 		func(r *build.Request) error { return a.setOutputs(r, f) },
+		f.checkMemory,
 	}
 	for _, step := range steps {
 		if err := step(&req); err != nil {

@@ -15,8 +15,8 @@ import (
 
 const systemRoot = "/var/lib/lbuild"
 
-// withBuilder opens the store, runs fn with a builder on it, and closes the store. fn uses the context that it gets.
-func (a *app) withBuilder(ctx context.Context, jobs int, fn func(context.Context, *build.Builder) error) (err error) {
+// withBuilder opens the store, runs fn with a builder on it that has what opts say, and closes the store. fn uses the context that it gets.
+func (a *app) withBuilder(ctx context.Context, opts build.Options, fn func(context.Context, *build.Builder) error) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("lbuild needs to be root, because it mounts file systems: try it with sudo")
 	}
@@ -30,9 +30,8 @@ func (a *app) withBuilder(ctx context.Context, jobs int, fn func(context.Context
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	builder, err := build.New(build.Options{
-		Store: store, Jobs: jobs, InsecureRegistries: a.insecureRegistries, Version: buildVersion().Version,
-	})
+	opts.Store, opts.InsecureRegistries, opts.Version = store, a.insecureRegistries, buildVersion().Version
+	builder, err := build.New(opts)
 	if err != nil {
 		return err
 	}

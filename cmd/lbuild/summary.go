@@ -125,9 +125,20 @@ func writeSummary(w io.Writer, width int, result *build.Result) {
 	t.add("", plural(len(result.Layers), "layer"), unpacked(sum), size(sum.Size), "", "")
 	_ = t.write(w)
 	writeUnchanged(w, sum.Unchanged, sum.UnchangedBytes)
+	writeWork(w, "packing", result.Packing)
+	writeWork(w, "pushing", result.Pushing)
 	for _, name := range result.Names {
 		fmt.Fprintln(w, "image", familiar(name))
 	}
+}
+
+// writeWork says how much of some work cost no time. Work that takes less than a tenth of a second is not worth a line.
+func writeWork(w io.Writer, what string, work build.Work) {
+	const least = 0.1 // seconds
+	if work.Seconds < least {
+		return
+	}
+	fmt.Fprintf(w, "%s took %s, of which %s (%.0f%%) while steps ran\n", what, seconds(work.Seconds), seconds(work.Hidden), 100*work.Hidden/work.Seconds)
 }
 
 func summaryRow(layer build.Layer) []string {

@@ -35,7 +35,7 @@ func (a *app) transfer(ctx context.Context, f *transferFlags, fn transferFunc) e
 	if f.quiet {
 		mode = progressQuiet
 	}
-	return a.withBuilder(ctx, 0, func(ctx context.Context, b *build.Builder) error {
+	return a.withBuilder(ctx, build.Options{}, func(ctx context.Context, b *build.Builder) error {
 		shown := newRecorder(a.newDisplay(mode), false)
 		desc, err := fn(ctx, b, shown.Show)
 		shown.finish(ctx, desc.Digest, err)
@@ -116,7 +116,7 @@ stdout.`,
 			if input == standardStream && isTerminal(a.stdin) {
 				return usage(cmd, errors.New("load reads an archive from stdin or from --input FILE"))
 			}
-			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
+			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
 				return a.load(ctx, b, input)
 			})
 		},
@@ -166,7 +166,7 @@ not at all.`,
 			if output == standardStream && isTerminal(a.stdout) {
 				return usage(cmd, errors.New("the archive would go to the terminal: use --output FILE, or redirect stdout"))
 			}
-			return a.withBuilder(cmd.Context(), 0, func(ctx context.Context, b *build.Builder) error {
+			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
 				if output == standardStream {
 					return b.Save(ctx, a.stdout, args)
 				}
