@@ -144,9 +144,13 @@ func (st *stage) remember(createdBy string) {
 	st.image.History = append(st.image.History, ocispec.History{CreatedBy: createdBy, Comment: comment, EmptyLayer: true, Created: st.created})
 }
 
-// id names the step that runs, for events.
+// id names the step that runs, for events. The number of the only stage would say nothing.
 func (st *stage) id() string {
-	return fmt.Sprintf("%s %d/%d", st.Name, st.step, len(st.Commands))
+	place := fmt.Sprintf("%d/%d", st.step, len(st.Commands))
+	if all := st.s.file.Stages; len(all) == 1 && all[0].Name == "" {
+		return place
+	}
+	return st.Name + " " + place
 }
 
 // at gives an error its place in the Buildfile, with the caret under the source that it is about.

@@ -232,9 +232,11 @@ func (l *lab) write(dir, archive string) {
 	l.Helper()
 	for _, f := range txtar.Parse([]byte(archive)).Files {
 		name := filepath.Join(dir, f.Name)
-		err := writeFile(name, f.Data, 0o644)
+		var err error
 		if strings.HasSuffix(f.Name, "/") {
 			err = os.MkdirAll(name, 0o755)
+		} else {
+			err = writeFile(name, f.Data, 0o644)
 		}
 		if err != nil {
 			l.Fatal(err)

@@ -220,7 +220,11 @@ func TestNewShowsWhereItCannot(t *testing.T) {
 		},
 		{
 			"unknown target that is like none", "FROM a AS builder\nFROM b\n", "7",
-			`Buildfile: no stage "7" to build, there is builder, 1`,
+			`Buildfile: no stage "7" to build, there is builder, 1 (FROM b)`,
+		},
+		{
+			"unknown target of a file whose stage has no name", "ARG A=b\nFROM $A\n", "nope",
+			`Buildfile: no stage "nope" to build, there is 0 (FROM $A)`,
 		},
 		{"circle", "FROM a AS x\nCOPY --from=y f /\nFROM x AS y\nRUN z\nFROM b\n", "", `
 Buildfile:2: stages need each other: x → y → x

@@ -35,12 +35,12 @@ func (p *Plan) findTarget() (int, error) {
 
 func (p *Plan) unknownTarget(name string) error {
 	const short = 3 // what is shorter is near to anything
-	var names, likely []string
+	var known, likely []string
 	for i := range p.file.Stages {
-		stage := stageName(&p.file.Stages[i], i)
-		names = append(names, stage)
-		if len(stage) >= short {
-			likely = append(likely, stage)
+		stage := &p.file.Stages[i]
+		known = append(known, describeStage(stage, i))
+		if len(stage.Name) >= short {
+			likely = append(likely, stage.Name)
 		}
 	}
 	slices.Sort(likely)
@@ -48,10 +48,18 @@ func (p *Plan) unknownTarget(name string) error {
 		return fmt.Errorf("no stage %q to build, did you mean %s?", name, near)
 	}
 	const most = 10
-	if len(names) > most {
-		names = append(names[:most:most], "…")
+	if len(known) > most {
+		known = append(known[:most:most], "…")
 	}
-	return fmt.Errorf("no stage %q to build, there is %s", name, strings.Join(names, ", "))
+	return fmt.Errorf("no stage %q to build, there is %s", name, strings.Join(known, ", "))
+}
+
+// describeStage is what a stage can be called, and what it is where that is a number.
+func describeStage(s *instructions.Stage, index int) string {
+	if s.Name != "" {
+		return s.Name
+	}
+	return fmt.Sprintf("%d (FROM %s)", index, s.BaseName)
 }
 
 // resolveBases fills stages from the FROM lines. FROM sees the stages above it, the nearest one of a name.

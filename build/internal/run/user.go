@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/moby/sys/user"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -34,7 +35,13 @@ func lookUpUser(root, name string) (identity, error) {
 	}
 	defer group.Close()
 	u, err := user.GetExecUser(name, &user.ExecUser{Home: "/"}, bounded(passwd), bounded(group))
-	if err != nil {
+	userName, groupName, _ := strings.Cut(name, ":")
+	switch {
+	case errors.Is(err, user.ErrNoPasswdEntries):
+		return identity{}, fmt.Errorf("user %q is not in the image's /etc/passwd", userName)
+	case errors.Is(err, user.ErrNoGroupEntries):
+		return identity{}, fmt.Errorf("group %q is not in the image's /etc/group", groupName)
+	case err != nil:
 		return identity{}, fmt.Errorf("user %q: %w", name, err)
 	}
 	return newIdentity(u), nil
