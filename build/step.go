@@ -75,29 +75,20 @@ func (st *stage) make(ctx context.Context, c change, recorded cache.Key) (_ cach
 	st.report(c, Event{State: StateStarted})
 	defer func() { st.report(c, outcome(ctx, err, time.Since(started))) }()
 
-	name, err := st.inWorkspace(ctx, c.apply)
-	if err != nil {
-		return cache.Step{}, err
-	}
-	step := cache.Step{Snapshot: name, Created: time.Now().UTC().Truncate(time.Second), Seconds: time.Since(started).Seconds()}
-	return step, st.s.cache.PutStep(ctx, recorded, step)
-}
-
-// inWorkspace applies a change to a new workspace on the stage's snapshot and freezes it.
-func (st *stage) inWorkspace(ctx context.Context, apply func(context.Context, string) error) (string, error) {
 	ws, err := st.s.store.Prepare(ctx, st.snapshot)
 	if err != nil {
-		return "", err
+		return cache.Step{}, err
 	}
 	defer func() { _ = ws.Discard() }() // after Commit there is nothing to discard; after an error that one counts
 	root, err := ws.Mount(ctx)
 	if err != nil {
-		return "", err
+		return cache.Step{}, err
 	}
-	if err := apply(ctx, root); err != nil {
-		return "", err
+	if err := c.apply(ctx, root); err != nil {
+		return cache.Step{}, err
 	}
-	return ws.Commit(ctx)
+	step := cache.Step{Created: time.Now().UTC().Truncate(time.Second), Seconds: time.Since(started).Seconds()}
+	return st.s.cache.Freeze(ctx, ws, recorded, step)
 }
 
 // outcome is the last event of a step that ran.

@@ -49,8 +49,20 @@ func (s *Store) openBackend(ctx context.Context) (err error) {
 
 type usageKey struct{}
 
+// Prepare begins a snapshot. The directory of one that adopts a tree is there already.
+func (b *backend) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
+	if a, ok := ctx.Value(adoptionKey{}).(*adoption); ok {
+		a.parent = parent
+		return nil, nil
+	}
+	return b.Snapshotter.Prepare(ctx, key, parent, opts...)
+}
+
 // Commit freezes key as name. The tree was measured before the transaction; containerd would walk it within.
 func (b *backend) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
+	if a, ok := ctx.Value(adoptionKey{}).(*adoption); ok {
+		return a.commit(ctx, b.ms, name, key, opts)
+	}
 	usage, ok := ctx.Value(usageKey{}).(snapshots.Usage)
 	if !ok {
 		return b.Snapshotter.Commit(ctx, name, key, opts...)

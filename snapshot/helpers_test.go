@@ -184,6 +184,11 @@ func leftovers(t testing.TB, root string) []string {
 			left = append(left, filepath.Join(dir, e.Name()))
 		}
 	}
+	trees, err := filepath.Glob(filepath.Join(root, "leases/*/trees/*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left = append(left, trees...)
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root))
 	if err != nil {
 		t.Fatal(err)

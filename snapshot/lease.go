@@ -22,7 +22,10 @@ type Lease struct {
 	id     string
 	dir    string
 	lock   *os.File // held by the kernel as long as the process lives
-	mounts atomic.Int64
+	made   atomic.Int64 // directories in it
+
+	mu   sync.Mutex
+	kept map[string]bool // snapshots that are known to be kept by it
 
 	once sync.Once
 	err  error
@@ -49,9 +52,11 @@ func (s *Store) newLease() (_ *Lease, err error) {
 	defer closeInto(&err, guard)
 
 	id := strings.ToLower(rand.Text())
-	l := &Lease{store: s, id: id, dir: s.path("leases", id)}
-	if err := os.MkdirAll(filepath.Join(l.dir, "mnt"), 0o700); err != nil {
-		return nil, err
+	l := &Lease{store: s, id: id, dir: s.path("leases", id), kept: map[string]bool{}}
+	for _, kind := range []string{"mnt", "trees"} {
+		if err := os.MkdirAll(filepath.Join(l.dir, kind), 0o700); err != nil {
+			return nil, err
+		}
 	}
 	if l.lock, err = lockFile(filepath.Join(l.dir, "lock"), tryLock); err != nil {
 		return nil, errors.Join(err, s.trash.take(l.dir))
@@ -109,9 +114,34 @@ func (s *Store) dropLeaseDir(dir string) error {
 }
 
 // mountpoint makes the next directory to mount on.
-func (l *Lease) mountpoint() (string, error) {
-	dir := filepath.Join(l.dir, "mnt", strconv.FormatInt(l.mounts.Add(1), 10))
+func (l *Lease) mountpoint() (string, error) { return l.directory("mnt") }
+
+// directory makes the next directory of a kind.
+func (l *Lease) directory(kind string) (string, error) {
+	dir := filepath.Join(l.dir, kind, strconv.FormatInt(l.made.Add(1), 10))
 	return dir, os.Mkdir(dir, 0o700)
+}
+
+// hold adds a snapshot to the lease. A lease lets nothing go while it lasts, so it takes one transaction for each.
+func (l *Lease) hold(ctx context.Context, snapshot string) error {
+	l.mu.Lock()
+	known := l.kept[snapshot]
+	l.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := l.store.keep(l.Context(ctx), snapshot); err != nil {
+		return err
+	}
+	l.holds(snapshot)
+	return nil
+}
+
+// holds remembers that the lease keeps a snapshot.
+func (l *Lease) holds(snapshot string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept[snapshot] = true
 }
 
 // held lists the leases that this store has not released.

@@ -224,8 +224,8 @@ func TestOpenCleansUpAfterAKilledProcess(t *testing.T) {
 
 	var reaped []string
 	s := openStore(t, Options{Root: root, Reap: func(_ context.Context, dir string) error {
-		if _, err := os.Stat(filepath.Join(dir, "mnt", "1")); err != nil {
-			return err
+		if mounts, err := filepath.Glob(filepath.Join(dir, "mnt", "*")); err != nil || len(mounts) != 1 {
+			return fmt.Errorf("mounts %v: %w", mounts, err)
 		}
 		reaped = append(reaped, filepath.Base(dir))
 		return nil

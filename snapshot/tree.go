@@ -2,17 +2,13 @@ package snapshot
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
-	"github.com/containerd/continuity/fs"
 	bolt "go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
 )
 
 // tree is the snapshotter that workspaces and the unpacker use. Each call is one metadata transaction: between two
@@ -51,14 +47,11 @@ func (t *tree) Commit(ctx context.Context, name, key string, opts ...snapshots.O
 	if err != nil {
 		return err
 	}
-	usage, err := fs.DiskUsage(ctx, upper)
-	if err != nil && !errors.Is(err, unix.ENAMETOOLONG) { // a step can make paths longer than those from here; they count 0
-		return fmt.Errorf("measure: %w", err)
-	}
-	if err := t.store.sync(); err != nil {
+	usage, err := t.store.settle(ctx, upper)
+	if err != nil {
 		return err
 	}
-	ctx = context.WithValue(ctx, usageKey{}, snapshots.Usage(usage))
+	ctx = context.WithValue(ctx, usageKey{}, usage)
 	return t.Snapshotter.Commit(ctx, name, key, opts...)
 }
 

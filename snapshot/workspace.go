@@ -5,19 +5,23 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
+	bolt "go.etcd.io/bbolt"
 )
 
-// Workspace is a writable tree on a snapshot. Commit and Discard end it.
+// Workspace is a writable tree on a snapshot. Commit and Discard end it. Its files lie in the lease's directory and no
+// database knows them until they are frozen, so beginning and discarding one cost no transaction.
 type Workspace struct {
 	store  *Store
 	lease  *Lease
-	key    string
+	parent string
+	files  string // the directory that holds upper and work
 	mounts []mount.Mount
 
 	mu    sync.Mutex
@@ -28,24 +32,66 @@ type Workspace struct {
 var errEnded = fmt.Errorf("workspace has ended: %w", errdefs.ErrFailedPrecondition)
 
 // Prepare makes a workspace on the snapshot that parent names; "" is the empty tree, whose root directory belongs to
-// 0:0 and has mode 0755. ctx is a lease's, and the workspace ends with the lease.
+// 0:0 and has mode 0755. ctx is a lease's, which keeps the parent, and the workspace ends with the lease.
 func (s *Store) Prepare(ctx context.Context, parent string) (*Workspace, error) {
 	lease, err := s.leaseOf(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("workspace: %w", err)
 	}
-	w := &Workspace{store: s, lease: lease, key: "workspace-" + rand.Text()}
-	w.mounts, err = s.tree.Prepare(lease.Context(ctx), w.key, parent)
-	if err != nil {
+	w := &Workspace{store: s, lease: lease, parent: parent}
+	if err := w.make(lease.Context(ctx)); err != nil {
 		return nil, fmt.Errorf("workspace on %q: %w", parent, err)
 	}
-	for i := range w.mounts {
-		// The tree is synced when it is committed, so fsync within needs no disk.
-		if w.mounts[i].Type == "overlay" {
-			w.mounts[i].Options = append(slices.Clip(w.mounts[i].Options), "volatile")
+	return w, nil
+}
+
+// make makes the two directories of the workspace. What it made when it fails goes with the lease.
+func (w *Workspace) make(ctx context.Context) error {
+	below, err := w.below(ctx)
+	if err != nil {
+		return err
+	}
+	if w.files, err = w.lease.directory("trees"); err != nil {
+		return err
+	}
+	for _, dir := range []string{w.upper(), w.work()} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
 		}
 	}
-	return w, nil
+	w.mounts = []mount.Mount{w.store.writable(w.upper(), w.work(), below)}
+	// Overlayfs shows the upper root's metadata, so a new one would change what the parent shows.
+	if len(below) == 0 {
+		return inherit(w.upper(), "")
+	}
+	return inherit(w.upper(), below[0])
+}
+
+// below lists the directories of the parent, the topmost first, once the lease keeps it.
+func (w *Workspace) below(ctx context.Context) ([]string, error) {
+	if w.parent == "" {
+		return nil, nil
+	}
+	if err := w.lease.hold(ctx, w.parent); err != nil {
+		return nil, err
+	}
+	return w.store.stack(ctx, w.parent)
+}
+
+func (w *Workspace) upper() string { return filepath.Join(w.files, "fs") }
+func (w *Workspace) work() string  { return filepath.Join(w.files, "work") }
+
+// writable shows the tree with a place to write. It is synced when it is committed, so fsync within needs no disk.
+func (s *Store) writable(upper, work string, below []string) mount.Mount {
+	if len(below) == 0 {
+		return mount.Mount{Type: "bind", Source: upper, Options: []string{"rw", "rbind"}}
+	}
+	options := []string{"workdir=" + work, "upperdir=" + upper, "lowerdir=" + strings.Join(below, ":"), "volatile"}
+	options = append(options, overlayOptions...)
+	if s.userXattr {
+		options = append(options, "userxattr")
+	}
+	return mount.Mount{Type: "overlay", Source: "overlay", Options: options}
 }
 
 // Mount mounts the workspace for writing and returns the directory; later calls return the same directory.
@@ -70,9 +116,10 @@ func (w *Workspace) Mount(context.Context) (string, error) {
 }
 
 // Commit freezes the tree as a snapshot, ends the workspace and returns the snapshot's name, which no other snapshot
-// ever has. The tree is on disk when Commit returns. A process that still uses the mount makes Commit fail; the
-// workspace is then still to be discarded.
-func (w *Workspace) Commit(ctx context.Context) (string, error) {
+// ever has. The records are put in the same transaction and name the snapshot, whatever they named before. Tree, name and
+// records are on disk when Commit returns: a power cut before that may lose all of them, never some. A process that still
+// uses the mount makes Commit fail; after an error the workspace is still to be discarded.
+func (w *Workspace) Commit(ctx context.Context, records ...Record) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended {
@@ -85,11 +132,34 @@ func (w *Workspace) Commit(ctx context.Context) (string, error) {
 		w.dir = ""
 	}
 	name := strings.ToLower(rand.Text())
-	if err := w.store.tree.Commit(w.lease.Context(ctx), name, w.key); err != nil {
+	if err := w.freeze(w.lease.Context(ctx), name, records); err != nil {
 		return "", fmt.Errorf("commit workspace: %w", err)
 	}
 	w.ended = true
-	return name, nil
+	w.lease.holds(name)
+	return name, w.discard()
+}
+
+// freeze gives the tree to the snapshotter. The files are synced before the transactions begin, which then last for
+// moments; each costs two syncs, so there is one in each database and no more.
+func (w *Workspace) freeze(ctx context.Context, name string, records []Record) error {
+	usage, err := w.store.settle(ctx, w.upper())
+	if err != nil {
+		return err
+	}
+	tree := &adoption{upper: w.upper(), usage: usage}
+	return w.store.transact(ctx, func(ctx context.Context, _ *bolt.Tx) error {
+		if err := w.store.adopt(ctx, name, w.parent, tree); err != nil {
+			return err
+		}
+		for _, r := range records {
+			r.Snapshot = name
+			if err := w.store.PutRecord(ctx, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Discard unmounts the workspace and removes its files. It does nothing after Commit or Discard, so it may be deferred.
@@ -103,11 +173,18 @@ func (w *Workspace) Discard() error {
 	if err := w.unmount(); err != nil {
 		return fmt.Errorf("discard workspace: %w", err)
 	}
-	err := w.store.tree.Remove(w.lease.Context(detached()), w.key)
-	if err != nil && !errdefs.IsNotFound(err) {
+	if err := w.discard(); err != nil {
 		return fmt.Errorf("discard workspace: %w", err)
 	}
 	return nil
+}
+
+// discard removes the files, or what a commit left of them.
+func (w *Workspace) discard() error {
+	if err := w.store.trash.take(w.files); err != nil {
+		return err
+	}
+	return w.store.trash.empty()
 }
 
 func (w *Workspace) unmount() error {

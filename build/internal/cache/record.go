@@ -54,9 +54,14 @@ func (c *Cache) Step(ctx context.Context, key Key) (_ Step, ok bool, _ error) {
 	return step, true, nil
 }
 
-// PutStep records a finished step. Its snapshot must be frozen.
-func (c *Cache) PutStep(ctx context.Context, key Key, step Step) error {
-	return c.put(ctx, snapshot.Record{Key: "step/" + string(key), Snapshot: step.Snapshot, Created: step.Created}, step)
+// Freeze ends the workspace of a step that is done and records what it made, in one transaction. It sets step.Snapshot.
+func (c *Cache) Freeze(ctx context.Context, ws *snapshot.Workspace, key Key, step Step) (Step, error) {
+	r := snapshot.Record{Key: "step/" + string(key), Created: step.Created}
+	err := encode(&r, step)
+	if err == nil {
+		step.Snapshot, err = ws.Commit(ctx, r)
+	}
+	return step, err
 }
 
 // Layer finds the layer that a snapshot was packed as. ok is false when it was not packed this way, or when its blob
@@ -130,13 +135,18 @@ func (c *Cache) get(ctx context.Context, key string, into any) (snapshot.Record,
 }
 
 func (c *Cache) put(ctx context.Context, r snapshot.Record, value any) error {
-	data, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", r.Key, err)
+	if err := encode(&r, value); err != nil {
+		return err
 	}
-	r.Data = data
 	if err := c.store.PutRecord(ctx, r); err != nil {
 		return fmt.Errorf("record %s: %w", r.Key, err)
+	}
+	return nil
+}
+
+func encode(r *snapshot.Record, value any) (err error) {
+	if r.Data, err = json.Marshal(value); err != nil {
+		return fmt.Errorf("encode %s: %w", r.Key, err)
 	}
 	return nil
 }

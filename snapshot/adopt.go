@@ -1,0 +1,59 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
+)
+
+// adoption is a workspace's tree on its way to the snapshotter, which learns of it when it is frozen: containerd's calls
+// to prepare and to commit it are one transaction in each database.
+type adoption struct {
+	upper  string // moved into the snapshotter's directory
+	usage  snapshots.Usage
+	parent string // as the snapshotter names it; set on the way
+}
+
+type adoptionKey struct{}
+
+// adopt makes a settled tree the frozen snapshot name. ctx is that of a transaction and of a lease, which gets the name.
+func (s *Store) adopt(ctx context.Context, name, parent string, a *adoption) error {
+	ctx = context.WithValue(ctx, adoptionKey{}, a)
+	key := "workspace-" + name
+	if _, err := s.tree.Snapshotter.Prepare(ctx, key, parent); err != nil {
+		return err
+	}
+	return s.tree.Snapshotter.Commit(ctx, name, key)
+}
+
+// commit moves the tree and names it. A process that is killed in between leaves a directory without a name, which is
+// taken away when its number comes up again, or by a collection.
+func (a *adoption) commit(ctx context.Context, ms *metaStore, name, key string, opts []snapshots.Opt) error {
+	return ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+		s, err := storage.CreateSnapshot(ctx, snapshots.KindActive, key, a.parent)
+		if err != nil {
+			return err
+		}
+		dir := filepath.Join(ms.dirs, s.ID)
+		if err := a.move(dir); err != nil {
+			return errors.Join(err, ms.trash.take(dir))
+		}
+		_, err = storage.CommitActive(ctx, key, name, a.usage, opts...)
+		return err
+	})
+}
+
+// move gives the tree its place, on disk before any database says so.
+func (a *adoption) move(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	if err := os.Rename(a.upper, filepath.Join(dir, "fs")); err != nil {
+		return err
+	}
+	return errors.Join(syncPath(dir), syncPath(filepath.Dir(dir)))
+}
