@@ -55,11 +55,14 @@ type budget struct {
 
 // claim is a layer that waits.
 type claim struct {
-	rank        int // the lower, the sooner
-	least, want int64
-	ready       chan struct{} // closed when got is set
-	got         int64         // bytes
+	rank    int   // the lower, the sooner
+	each    int64 // bytes that a worker takes
+	ready   chan struct{}
+	workers int // that it got, before ready was closed
 }
+
+// bytes are what a layer takes with so many workers.
+func (c *claim) bytes(workers int) int64 { return layerMemory + int64(workers)*c.each }
 
 func newBudget(memory int64, layers int) *budget {
 	return &budget{memory: memory, layers: layers, cores: runtime.GOMAXPROCS(0)}
@@ -68,70 +71,68 @@ func newBudget(memory int64, layers int) *budget {
 // room waits until a layer of this rank may be packed, and says with how many workers. The caller releases it. Bytes
 // never depend on what it says.
 func (b *budget) room(ctx context.Context, rank int, c compress.Compression) (workers int, release func(), err error) {
-	each := c.WorkerMemory()
-	want := layerMemory + int64(max(b.cores, leastWorkers))*each
-	got, err := b.take(ctx, &claim{rank: rank, least: leastMemory(c), want: want, ready: make(chan struct{})})
-	if err != nil {
-		return 0, nil, err
+	mine := &claim{rank: rank, each: c.WorkerMemory(), ready: make(chan struct{})}
+	b.join(mine)
+	select {
+	case <-mine.ready:
+		return mine.workers, func() { b.leave(mine) }, nil
+	case <-ctx.Done():
+		b.leave(mine)
+		return 0, nil, context.Cause(ctx)
 	}
-	workers = b.cores
-	if each > 0 {
-		workers = int((got - layerMemory) / each)
-	}
-	return workers, func() { b.give(got) }, nil
 }
 
-// take waits for a claim's turn and returns the bytes that it got.
-func (b *budget) take(ctx context.Context, c *claim) (int64, error) {
+// join puts a claim behind those of its rank.
+func (b *budget) join(c *claim) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	at, _ := slices.BinarySearchFunc(b.queue, c.rank+1, func(c *claim, rank int) int { return c.rank - rank })
 	b.queue = slices.Insert(b.queue, at, c)
 	b.serve()
-	b.mu.Unlock()
-	select {
-	case <-c.ready:
-		return c.got, nil
-	case <-ctx.Done():
-		b.leave(c)
-		return 0, context.Cause(ctx)
-	}
 }
 
-// leave takes back a claim that is not wanted any more.
+// leave gives back what a claim got, or its place in the queue.
 func (b *budget) leave(c *claim) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c.got > 0 { // its turn came at the same moment
-		b.taken -= c.got
+	if c.workers > 0 {
+		b.taken -= c.bytes(c.workers)
 		b.packing--
 	}
 	b.queue = slices.DeleteFunc(b.queue, func(other *claim) bool { return other == c })
 	b.serve()
 }
 
-func (b *budget) give(bytes int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.taken -= bytes
-	b.packing--
-	b.serve()
-}
-
-// serve gives the oldest claims what they want, as far as there is room. Each leaves room for one more, where it can: so a
-// lone layer has nearly all, and a small one need not wait for a large one. Nobody overtakes, so everybody's turn comes.
+// serve gives the oldest claims as many workers as there are cores, as far as there is room. Nobody overtakes, so that
+// everybody's turn comes.
 func (b *budget) serve() {
 	for len(b.queue) > 0 && b.packing < b.layers {
-		c, free := b.queue[0], b.memory-b.taken
-		if free < c.least {
+		c := b.queue[0]
+		if c.workers = b.fitting(c); c.workers == 0 {
 			return
 		}
-		c.got = min(c.want, max(c.least, free-c.least))
-		b.taken += c.got
+		b.taken += c.bytes(c.workers)
 		b.most = max(b.most, b.taken)
 		b.packing++
 		b.queue = b.queue[1:]
 		close(c.ready)
 	}
+}
+
+// fitting is how many workers a claim can have; 0: too few. Where there is enough for two layers, it leaves what one takes
+// at least: so a lone layer has nearly everything, and a small one need not wait for a large one.
+func (b *budget) fitting(c *claim) int {
+	want, least, free := max(b.cores, leastWorkers), c.bytes(leastWorkers), b.memory-b.taken
+	switch {
+	case free < least:
+		return 0
+	case free >= 2*least && b.packing+1 < b.layers:
+		free -= least
+	}
+	if c.each == 0 {
+		return want
+	}
+	return min(want, int((free-layerMemory)/c.each))
 }
 
 // peak is the most that was taken at any time, in bytes.
