@@ -39,7 +39,6 @@ type codec struct {
 }
 
 const (
-	pgzipModule    = "github.com/klauspost/pgzip"
 	compressModule = "github.com/klauspost/compress"
 )
 
@@ -49,7 +48,7 @@ func lookup(name string) (codec, bool) {
 	case None:
 		return codec{mediaType: ocispec.MediaTypeImageLayer}, true
 	case Gzip:
-		return codec{ocispec.MediaTypeImageLayerGzip, gzipLevel, 9, 1, []string{pgzipModule, compressModule}}, true
+		return codec{ocispec.MediaTypeImageLayerGzip, gzipLevel, 9, 2, []string{compressModule}}, true
 	case Zstd:
 		return codec{ocispec.MediaTypeImageLayerZstd, zstdLevel, 22, 1, []string{compressModule}}, true
 	}

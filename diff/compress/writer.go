@@ -1,50 +1,59 @@
 package compress
 
 import (
+	"errors"
 	"io"
 	"runtime"
-	"time"
-
-	"github.com/klauspost/compress/zstd"
-	"github.com/klauspost/pgzip"
+	"sync/atomic"
 )
 
-// These decide bytes: a change needs a new revision of the codec.
+// What a writer hands from stage to stage. The sizes of a gzip block and of its dictionary decide bytes.
 const (
-	gzipLevel  = 5
-	gzipBlock  = 1 << 20 // bytes of input that one worker compresses at a time
-	zstdLevel  = 3
-	zstdWindow = 1 << 20 // bytes; one worker compresses four windows at a time
+	pieceSize  = 256 << 10 // bytes, of the codecs that cut their input themselves
+	pieceCount = 6         // pieces that one writer owns
+	startSize  = 32 << 10  // bytes that the first block starts with, so that small streams stay cheap
 )
 
-// zstdWorkers bounds the memory of one stream.
-const zstdWorkers = 8
+// errClosed is what a writer says after its end.
+var errClosed = errors.New("writer is closed")
 
-// What a worker takes, with the garbage of the one before it, as measured on input that does not get smaller.
-const (
-	gzipMemory     = 4 << 20  // bytes
-	zstdMemory     = 20 << 20 // bytes
-	zstdBestMemory = 80 << 20 // bytes, for the levels that search the most
-)
+// Writer compresses a stream. The first block is packed where it was written; with a second one the stages start to run
+// beside each other: whoever writes, the tee, the workers, and what writes the blob. It is not for several goroutines.
+type Writer struct {
+	enc   encoder
+	tee   io.Writer
+	shape shape
+	flow  *flow  // nil while there is one block
+	cur   *block // being filled
+	made  int
+	tail  []byte // what the next block has for a dictionary
+	ended bool
+	err   failure
+}
 
-// WorkerMemory is about how many bytes each worker of a writer takes while it compresses, so that a caller with several
-// writers can keep them within bounds. Zstd has two workers at least and eight at most, whatever NewWriter is told.
-func (c Compression) WorkerMemory() int64 {
-	c, _, _ = c.codec()
-	switch {
-	case c.Name == Gzip:
-		return gzipMemory
-	case c.Name == Zstd && zstd.EncoderLevelFromZstd(c.Level) == zstd.SpeedBestCompression:
-		return zstdBestMemory
-	case c.Name == Zstd:
-		return zstdMemory
-	}
-	return 0
+// shape says into what a codec wants its input cut.
+type shape struct {
+	block   int // bytes
+	dict    int // bytes of the block before that each block has with it
+	count   int // blocks that may be on their way at once
+	workers int // that pack blocks; 0 where the encoder has its own
+}
+
+// encoder turns blocks into the bytes of a codec.
+type encoder interface {
+	// packer returns a function for one worker, which packs one block after another. It is nil without workers.
+	packer() func(*block)
+	// emit writes a block that was packed, in the order of the stream.
+	emit(*block) error
+	// end writes the end of the stream and waits for all that the encoder started.
+	end() error
+	// drop only waits, and writes no end.
+	drop()
 }
 
 // NewWriter returns a writer that compresses to w with so many workers; 0 means one for each usable core. The caller
-// closes it, also after an error of Write: Close ends the stream, waits for all workers, and leaves w open.
-func (c Compression) NewWriter(w io.Writer, workers int) (io.WriteCloser, error) {
+// closes or drops it, also after an error of Write.
+func (c Compression) NewWriter(w io.Writer, workers int) (*Writer, error) {
 	c, _, err := c.codec()
 	if err != nil {
 		return nil, err
@@ -52,60 +61,170 @@ func (c Compression) NewWriter(w io.Writer, workers int) (io.WriteCloser, error)
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
+	z := &Writer{shape: shape{block: pieceSize, count: pieceCount}}
 	switch c.Name {
 	case Gzip:
-		return newGzip(w, c.Level, workers)
+		z.shape = shape{block: gzipBlock, dict: gzipDict, count: workers + gzipSpare, workers: workers}
+		z.enc = &gzipEncoder{w: w, level: c.Level}
 	case Zstd:
-		return newZstd(w, c.Level, workers)
+		z.enc, err = newZstd(w, c.Level, workers)
+	default:
+		z.enc = plain{w}
 	}
-	return plain{w}, nil
+	return z, err
 }
 
-// plain writes through.
-type plain struct{ io.Writer }
+// Tee lets h have the bytes of the stream too, in order and in a goroutine of its own, until Close or Drop returns. It is
+// called before anything is written, and errors of h are not looked at: it is a hash.
+func (w *Writer) Tee(h io.Writer) { w.tee = h }
 
-func (plain) Close() error { return nil }
+// Write takes bytes of the stream. An error may be that of bytes that an earlier call took.
+func (w *Writer) Write(p []byte) (int, error) {
+	written := len(p)
+	for len(p) > 0 {
+		room, err := w.room()
+		if err != nil {
+			return written - len(p), err
+		}
+		n := copy(room, p)
+		w.fill(n)
+		p = p[n:]
+	}
+	return written, nil
+}
 
-// gzipWriter is pgzip with an end that waits.
-type gzipWriter struct{ *pgzip.Writer }
+// ReadFrom takes all that r has. It reads straight into the blocks, at most pieceSize bytes at a time.
+func (w *Writer) ReadFrom(r io.Reader) (read int64, err error) {
+	for {
+		room, err := w.room()
+		if err != nil {
+			return read, err
+		}
+		n, err := r.Read(room[:min(len(room), pieceSize)])
+		w.fill(n)
+		read += int64(n)
+		if errors.Is(err, io.EOF) {
+			return read, nil
+		}
+		if err != nil {
+			return read, err
+		}
+	}
+}
 
-func newGzip(w io.Writer, level, workers int) (io.WriteCloser, error) {
-	z, err := pgzip.NewWriterLevel(w, level)
+// Close ends the stream, waits for all that the writer started, and leaves the writer below open. After an error it
+// ends nothing: the blob stays without an end. A second Close does nothing.
+func (w *Writer) Close() error {
+	if w.ended {
+		return nil
+	}
+	w.ended = true
+	if w.flow != nil {
+		if len(w.cur.data()) > 0 {
+			w.flow.send(w.cur)
+		}
+		w.flow.wait()
+	} else if w.cur != nil {
+		w.alone(w.cur)
+	}
+	if err := w.err.get(); err != nil {
+		w.enc.drop()
+		return err
+	}
+	return w.enc.end()
+}
+
+// Drop gives the stream up. It waits as Close does, but what is not yet written will not be, and neither is the end.
+func (w *Writer) Drop() {
+	if w.ended {
+		return
+	}
+	w.ended = true
+	w.err.set(errClosed)
+	if w.flow != nil {
+		w.flow.wait()
+	}
+	w.enc.drop()
+}
+
+// room is where the next bytes go. It is never empty.
+func (w *Writer) room() ([]byte, error) {
+	if w.ended {
+		return nil, errClosed
+	}
+	if w.cur == nil {
+		w.made++
+		w.cur = newBlock(w.shape.dict, startSize)
+	}
+	if len(w.cur.buf) == cap(w.cur.buf) {
+		if err := w.next(); err != nil {
+			return nil, err
+		}
+	}
+	return w.cur.buf[len(w.cur.buf):cap(w.cur.buf)], nil
+}
+
+// fill says that so many bytes of the room are there.
+func (w *Writer) fill(n int) { w.cur.buf = w.cur.buf[:len(w.cur.buf)+n] }
+
+// next sends the full block on and takes an empty one.
+func (w *Writer) next() error {
+	if err := w.err.get(); err != nil {
+		return err
+	}
+	if cap(w.cur.buf)-w.shape.dict < w.shape.block {
+		w.cur.grow(w.shape.block)
+		return nil
+	}
+	if w.flow == nil {
+		w.flow = newFlow(w)
+	}
+	if w.shape.dict > 0 {
+		w.tail = append(w.tail[:0], w.cur.buf[len(w.cur.buf)-w.shape.dict:]...)
+	}
+	w.flow.send(w.cur)
+	w.cur = w.take()
+	w.cur.follow(w.tail)
+	return w.err.get()
+}
+
+// take returns a block that nobody uses, and waits for one when enough are on their way.
+func (w *Writer) take() *block {
+	select {
+	case b := <-w.flow.free:
+		return b
+	default:
+	}
+	if w.made < w.shape.count {
+		w.made++
+		return newBlock(w.shape.dict, w.shape.block)
+	}
+	return <-w.flow.free
+}
+
+// alone does all that is to be done with the only block of a stream.
+func (w *Writer) alone(b *block) {
+	if w.tee != nil {
+		w.tee.Write(b.data()) //nolint:errcheck // it is a hash
+	}
+	if pack := w.enc.packer(); pack != nil {
+		pack(b)
+	}
+	w.err.set(w.enc.emit(b))
+}
+
+// failure is the first error of several goroutines.
+type failure struct{ p atomic.Pointer[error] }
+
+func (f *failure) set(err error) {
 	if err != nil {
-		return nil, err
+		f.p.CompareAndSwap(nil, &err)
 	}
-	// pgzip would write its zero time as a date long ago.
-	z.ModTime = time.Unix(0, 0)
-	return gzipWriter{z}, z.SetConcurrency(gzipBlock, workers)
 }
 
-// Close also ends the goroutines that pgzip leaves behind after an error, which only its Reset does.
-func (z gzipWriter) Close() error {
-	err := z.Writer.Close()
-	z.Reset(io.Discard)
-	return err
-}
-
-// zstdWriter is an encoder with an end that waits.
-type zstdWriter struct{ *zstd.Encoder }
-
-func newZstd(w io.Writer, level, workers int) (io.WriteCloser, error) {
-	z, err := zstd.NewWriter(w,
-		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
-		zstd.WithWindowSize(zstdWindow),
-		zstd.WithConcurrentBlocks(true),
-		// With one worker the encoder would not cut its input into jobs, and the bytes would be others.
-		zstd.WithEncoderConcurrency(min(max(workers, 2), zstdWorkers)),
-	)
-	if err != nil {
-		return nil, err
+func (f *failure) get() error {
+	if err := f.p.Load(); err != nil {
+		return *err
 	}
-	return zstdWriter{z}, nil
-}
-
-// Close also ends the workers after an error, which only the encoder's Reset does.
-func (z zstdWriter) Close() error {
-	err := z.Encoder.Close()
-	z.Reset(nil)
-	return err
+	return nil
 }

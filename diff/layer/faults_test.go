@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -142,14 +143,19 @@ func cuts(size int) []int {
 // countdown is a context that ends when it is asked so many times.
 type countdown struct {
 	context.Context
-	left int
+	left *atomic.Int64
 }
 
-func (c *countdown) Err() error {
-	if c.left == 0 {
+func newCountdown(left int) countdown {
+	c := countdown{context.Background(), new(atomic.Int64)}
+	c.left.Store(int64(left))
+	return c
+}
+
+func (c countdown) Err() error {
+	if c.left.Add(-1) < 0 {
 		return context.Canceled
 	}
-	c.left--
 	return nil
 }
 
@@ -164,7 +170,7 @@ func TestWriteEndsWithTheContextAtAnyPoint(t *testing.T) {
 	for _, codec := range codecs {
 		points := 0
 		for ; ; points++ {
-			ctx := &countdown{context.Background(), points}
+			ctx := newCountdown(points)
 			err := fault{changes: diff.Upper(ctx, opts), ctx: ctx}.happen(t, codec)
 			if err == nil {
 				break

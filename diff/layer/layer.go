@@ -2,7 +2,6 @@
 package layer
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"io"
@@ -40,18 +39,20 @@ type Result struct {
 
 // Write packs changes into w, in their order, and returns what it wrote.
 //
-// Each byte of a file is read once: tar, both digests and compression work on the same pass. The layer is whole only
-// if the error is nil; what w holds otherwise is to be thrown away. Write does not close w, and everything that it
-// started has ended when it returns. The error is a *diff.PathError where it belongs to a path.
+// Each byte of a file is read once: tar, both digests and compression work on the same pass. Large layers are walked,
+// read, hashed, compressed and written in goroutines of their own; changes are ranged over by the caller's. The layer is
+// whole only if the error is nil; what w holds otherwise is to be thrown away. Write does not close w, calls it from one
+// goroutine at a time, and everything that it started has ended when it returns. The error is a *diff.PathError where it
+// belongs to a path, and the first one in the order of the changes.
 func Write(ctx context.Context, w io.Writer, changes iter.Seq2[diff.Change, error], opts Options) (Result, error) {
 	p, err := newPipe(w, opts)
 	if err != nil {
 		return Result{}, err
 	}
-	t := &tarWriter{tw: tar.NewWriter(p), buf: make([]byte, copyBuffer), epoch: opts.Epoch}
-	err = t.writeAll(ctx, changes)
+	t := &tarWriter{out: p, epoch: opts.Epoch}
+	err = writeAll(ctx, t, changes)
 	if err == nil {
-		err = t.tw.Close()
+		err = t.end()
 	}
 	r, closeErr := p.finish(err)
 	if err = errors.Join(err, closeErr); err != nil {

@@ -2,60 +2,24 @@ package layer
 
 import (
 	"crypto/sha256"
-	"errors"
 	"hash"
 	"io"
-	"sync/atomic"
 
 	"github.com/lbuild/lbuild/diff/compress"
 	"github.com/opencontainers/go-digest"
 )
 
-const (
-	pieceSize  = 256 << 10 // bytes of tar that go on at a time
-	pieceCount = 4         // pieces that one pipe owns
-)
-
-// pipe takes the bytes of a tar. It hashes them in a goroutine of its own while it compresses them, and hashes and
-// writes what comes out.
+// pipe takes the bytes of a tar: the compressor hashes them beside its work, and the sink what comes out.
 type pipe struct {
-	piece []byte
-	size  int64 // bytes that went on
-	blob  *sink
-	codec io.WriteCloser
-	plain bool // the blob is the tar: one digest does for both
-
+	*compress.Writer
+	size   int64 // bytes that came in through Write and ReadFrom
+	blob   *sink
 	diffID hash.Hash
-	free   chan []byte // pieces that can be filled
-	full   chan []byte // pieces to hash; nil until the first one is full
-	hashed chan struct{}
-}
-
-// sink hashes and counts what goes to w, until it is cut.
-type sink struct {
-	w    io.Writer
-	hash hash.Hash // nil: no digest
-	size int64
-	cut  atomic.Bool
-}
-
-var errCut = errors.New("the layer failed")
-
-func (s *sink) Write(p []byte) (int, error) {
-	if s.cut.Load() {
-		return 0, errCut
-	}
-	n, err := s.w.Write(p)
-	if s.hash != nil {
-		s.hash.Write(p[:n])
-	}
-	s.size += int64(n)
-	return n, err
+	plain  bool // the blob is the tar: one digest does for both
 }
 
 func newPipe(w io.Writer, opts Options) (*pipe, error) {
 	p := &pipe{
-		piece:  make([]byte, 0, pieceSize),
 		plain:  opts.Compression.Name == compress.None,
 		blob:   &sink{w: w},
 		diffID: sha256.New(),
@@ -64,71 +28,35 @@ func newPipe(w io.Writer, opts Options) (*pipe, error) {
 		p.blob.hash = sha256.New()
 	}
 	var err error
-	p.codec, err = opts.Compression.NewWriter(p.blob, opts.Workers)
-	return p, err
+	if p.Writer, err = opts.Compression.NewWriter(p.blob, opts.Workers); err != nil {
+		return nil, err
+	}
+	p.Tee(p.diffID)
+	return p, nil
 }
 
-// Write collects bytes into pieces.
 func (p *pipe) Write(b []byte) (int, error) {
-	written := len(b)
-	for len(b) > 0 {
-		if len(p.piece) == cap(p.piece) {
-			if err := p.next(); err != nil {
-				return 0, err
-			}
-		}
-		n := copy(p.piece[len(p.piece):cap(p.piece)], b)
-		p.piece, b = p.piece[:len(p.piece)+n], b[n:]
-	}
-	return written, nil
+	n, err := p.Writer.Write(b)
+	p.size += int64(n)
+	return n, err
 }
 
-// next sends a full piece on and takes an empty one. Only a tar of more than one piece is worth a goroutine.
-func (p *pipe) next() error {
-	if p.full == nil {
-		p.start()
-	}
-	p.size += int64(len(p.piece))
-	p.full <- p.piece
-	_, err := p.codec.Write(p.piece)
-	p.piece = (<-p.free)[:0]
-	return err
+func (p *pipe) ReadFrom(r io.Reader) (int64, error) {
+	n, err := p.Writer.ReadFrom(r)
+	p.size += n
+	return n, err
 }
 
-// start begins to hash beside the compression. It ends when full is closed.
-func (p *pipe) start() {
-	p.free = make(chan []byte, pieceCount)
-	p.full = make(chan []byte, pieceCount)
-	p.hashed = make(chan struct{})
-	for range pieceCount - 1 {
-		p.free <- make([]byte, pieceSize)
-	}
-	go func() {
-		defer close(p.hashed)
-		for piece := range p.full {
-			p.diffID.Write(piece)
-			p.free <- piece
-		}
-	}()
-}
-
-// finish sends the rest on, ends everything that runs, and returns the digests. After a failure it only ends things, and
-// writes nothing more: the end of a stream would make of its beginning a blob that looks whole.
+// finish ends everything that runs and returns the digests. After a failure it only ends things, and writes nothing more:
+// the end of a stream would make of its beginning a blob that looks whole.
 func (p *pipe) finish(failure error) (Result, error) {
-	if p.full != nil {
-		close(p.full)
-		<-p.hashed
-	}
 	var err error
-	p.blob.cut.Store(failure != nil)
 	if failure == nil {
-		p.diffID.Write(p.piece)
-		p.size += int64(len(p.piece))
-		_, err = p.codec.Write(p.piece)
+		err = p.Close()
+	} else {
+		p.Drop()
 	}
-	if closeErr := p.codec.Close(); err == nil && failure == nil {
-		err = closeErr
-	}
+	p.blob.close()
 	return p.result(), err
 }
 
@@ -143,4 +71,55 @@ func (p *pipe) result() Result {
 		r.Digest = digest.NewDigest(digest.SHA256, p.blob.hash)
 	}
 	return r
+}
+
+// sink hashes and counts what goes to w.
+type sink struct {
+	w    io.Writer
+	hash hash.Hash // nil: no digest
+	size int64
+
+	todo   chan []byte   // to hash beside the write; nil until it is worth it
+	hashed chan struct{} // one for each of todo
+}
+
+// besideSize is how many bytes are worth a goroutine to hash them.
+const besideSize = 64 << 10
+
+func (s *sink) Write(p []byte) (int, error) {
+	beside := s.hash != nil && len(p) >= besideSize
+	if beside {
+		s.start()
+		s.todo <- p
+	} else if s.hash != nil {
+		s.hash.Write(p)
+	}
+	n, err := s.w.Write(p)
+	if beside {
+		<-s.hashed // p is the caller's again when this returns
+	}
+	s.size += int64(n)
+	return n, err
+}
+
+func (s *sink) start() {
+	if s.todo != nil {
+		return
+	}
+	s.todo, s.hashed = make(chan []byte, 1), make(chan struct{})
+	go func() {
+		defer close(s.hashed)
+		for p := range s.todo {
+			s.hash.Write(p)
+			s.hashed <- struct{}{}
+		}
+	}()
+}
+
+// close waits for the goroutine.
+func (s *sink) close() {
+	if s.todo != nil {
+		close(s.todo)
+		<-s.hashed
+	}
 }

@@ -2,12 +2,12 @@ package layer
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"path"
 	"strings"
 	"time"
@@ -21,36 +21,32 @@ const (
 	xattrRecord    = "SCHILY.xattr."
 )
 
-const copyBuffer = 256 << 10 // bytes
-
 // ErrReservedName is the cause when a file has a name that in a layer means the deletion of another one.
 var ErrReservedName = errors.New("the name means a deletion in a layer")
 
+// Sizes that the format fixes.
+const (
+	tarBlock = 512          // bytes, of a header and of what files are rounded up to
+	tarEnd   = 2 * tarBlock // bytes of zeros
+)
+
 // tarWriter writes changes as entries.
 type tarWriter struct {
-	tw      *tar.Writer
-	buf     []byte
+	out     *pipe
+	hdr     bytes.Buffer // one header, as archive/tar writes it
 	epoch   *time.Time
 	entries int
 }
 
-func (t *tarWriter) writeAll(ctx context.Context, changes iter.Seq2[diff.Change, error]) error {
-	for c, err := range changes {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err == nil {
-			err = t.write(ctx, c)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
+// end writes the end of the archive.
+func (t *tarWriter) end() error {
+	_, err := t.out.Write(make([]byte, tarEnd))
+	return err
 }
 
 // write writes the entries of one change.
-func (t *tarWriter) write(ctx context.Context, c diff.Change) error {
+// The content of a small file may have been read before.
+func (t *tarWriter) write(ctx context.Context, c diff.Change, read *content) error {
 	dir, name := path.Split(c.Path)
 	if strings.HasPrefix(name, whiteoutPrefix) {
 		return &diff.PathError{Op: "pack", Path: c.Path, Err: ErrReservedName}
@@ -60,29 +56,38 @@ func (t *tarWriter) write(ctx context.Context, c diff.Change) error {
 	}
 	hdr, err := t.header(c)
 	if err == nil {
-		err = t.tw.WriteHeader(hdr)
+		err = t.entry(hdr)
 	}
 	if err != nil {
 		return &diff.PathError{Op: "pack", Path: c.Path, Err: err}
 	}
-	t.entries++
 	if c.Opaque {
 		return t.marker(c.Path, c.Path+"/"+opaqueMarker)
 	}
 	if hdr.Typeflag == tar.TypeReg {
-		return t.content(ctx, c)
+		return t.content(ctx, c, read)
 	}
 	return nil
 }
 
 // marker writes an empty file whose name says it all: whatever made it, its header is always the same.
 func (t *tarWriter) marker(of, name string) error {
-	err := t.tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, ModTime: time.Unix(0, 0)})
+	err := t.entry(&tar.Header{Typeflag: tar.TypeReg, Name: name, ModTime: time.Unix(0, 0)})
 	if err != nil {
 		return &diff.PathError{Op: "pack", Path: of, Err: err}
 	}
-	t.entries++
 	return nil
+}
+
+// entry writes a header.
+func (t *tarWriter) entry(hdr *tar.Header) error {
+	t.hdr.Reset()
+	if err := tar.NewWriter(&t.hdr).WriteHeader(hdr); err != nil {
+		return err
+	}
+	t.entries++
+	_, err := t.out.Write(t.hdr.Bytes())
+	return err
 }
 
 // header describes a change. It has no user and group names and no times but one: those are the machine's.
@@ -152,26 +157,44 @@ func tarMode(m fs.FileMode) int64 {
 	return mode
 }
 
-// content copies a file. Its reader answers for it being whole.
-func (t *tarWriter) content(ctx context.Context, c diff.Change) (err error) {
+// content copies a file, from memory if it was read before.
+func (t *tarWriter) content(ctx context.Context, c diff.Change, read *content) error {
+	if read != nil && read.err != nil {
+		return read.err
+	}
+	var err error
+	if read != nil {
+		_, err = t.out.Write(read.bytes)
+	} else {
+		err = t.stream(ctx, c)
+	}
+	if err == nil {
+		var zeros [tarBlock]byte
+		_, err = t.out.Write(zeros[:-c.Size&(tarBlock-1)])
+	}
+	return err
+}
+
+// stream reads a file straight into the compressor. Its reader answers for it being whole.
+func (t *tarWriter) stream(ctx context.Context, c diff.Change) (err error) {
 	r, err := c.Open()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := r.Read(t.buf)
-		if _, werr := t.tw.Write(t.buf[:n]); werr != nil {
-			return werr
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	_, err = t.out.ReadFrom(cancelable{ctx, r})
+	return err
+}
+
+// cancelable is a reader that ends with its context.
+type cancelable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c cancelable) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
 	}
+	return c.r.Read(p)
 }
