@@ -1,5 +1,3 @@
-// Package bench makes seeded directory trees to measure lbuild on. A tree depends on its description alone: the same
-// Tree has the same names, sizes and bytes on every machine, so figures of one commit compare with those of another.
 package bench
 
 import (
@@ -11,7 +9,8 @@ import (
 	"time"
 )
 
-// Tree describes a directory tree of files with content that compresses about as well as that of images does.
+// Tree describes a directory tree of files with content that compresses about as well as that of images does. It depends
+// on its description alone: names, sizes and bytes are the same on every machine.
 type Tree struct {
 	// Seed makes trees of the same shape differ. The zero seed is one as good as any other.
 	Seed uint64

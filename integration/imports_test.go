@@ -17,7 +17,7 @@ const module = "github.com/lbuild/lbuild/"
 
 // arrows lists, for each package, which packages of lbuild it may import. ARCHITECTURE.md draws the same.
 var arrows = map[string][]string{
-	"cmd/lbuild":             {"build", "build/buildfile", "diff", "diff/layer", "diff/compress", "diff/verify", "snapshot"},
+	"cmd/lbuild":             {"bench", "bench/chart", "bench/corpus", "build", "build/buildfile", "diff", "diff/layer", "diff/compress", "diff/verify", "snapshot"},
 	"build":                  {"build/buildfile", "build/internal/", "snapshot", "diff", "diff/layer", "diff/compress", "diff/verify"},
 	"build/buildfile":        {},
 	"build/internal/plan":    {"build/buildfile"},
@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"diff/difftest":          {"diff/internal/treetest"},
 	"diff/internal/treetest": {},
 	"bench":                  {"bench/corpus", "diff", "diff/layer", "diff/compress"},
+	"bench/chart":            {"bench"},
 	"bench/corpus":           {},
 }
 

@@ -59,7 +59,7 @@ func newRootCommand(a *app) *cobra.Command {
 	addTo(root, groupImages, newImagesCommand(a), newTagCommand(a), newRemoveCommand(a), newHistoryCommand(a), newInspectCommand(a))
 	addTo(root, groupTransfer, newPullCommand(a), newPushCommand(a), newLoadCommand(a), newSaveCommand(a))
 	addTo(root, groupLayers, newDiffCommand(a), newLayerCommand(a))
-	addTo(root, groupOther, newVersionCommand(a))
+	addTo(root, groupOther, newBenchCommand(a), newBenchPassCommand(a), newVersionCommand(a))
 	return root
 }
 

@@ -11,12 +11,25 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/snapshot"
 )
 
 const systemRoot = "/var/lib/lbuild"
 
 // withBuilder opens the store, runs fn with a builder on it that has what opts say, and closes the store. fn uses the context that it gets.
-func (a *app) withBuilder(ctx context.Context, opts build.Options, fn func(context.Context, *build.Builder) error) (err error) {
+func (a *app) withBuilder(ctx context.Context, opts build.Options, fn func(context.Context, *build.Builder) error) error {
+	return a.withStore(ctx, func(ctx context.Context, store *snapshot.Store) error {
+		opts.Store, opts.InsecureRegistries, opts.Version = store, a.insecureRegistries, buildVersion().Version
+		builder, err := build.New(opts)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, builder)
+	})
+}
+
+// withStore opens the store, runs fn, and closes the store. fn uses the context that it gets.
+func (a *app) withStore(ctx context.Context, fn func(context.Context, *snapshot.Store) error) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("lbuild needs to be root, because it mounts file systems: try it with sudo")
 	}
@@ -30,12 +43,7 @@ func (a *app) withBuilder(ctx context.Context, opts build.Options, fn func(conte
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	opts.Store, opts.InsecureRegistries, opts.Version = store, a.insecureRegistries, buildVersion().Version
-	builder, err := build.New(opts)
-	if err != nil {
-		return err
-	}
-	return fn(ctx, builder)
+	return fn(ctx, store)
 }
 
 // rootDirectory is where the store lies: --root, $LBUILD_ROOT, or the place for this kind of user.

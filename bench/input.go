@@ -1,0 +1,72 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/lbuild/lbuild/bench/corpus"
+	"github.com/lbuild/lbuild/diff"
+	"github.com/lbuild/lbuild/diff/compress"
+	"github.com/lbuild/lbuild/diff/layer"
+)
+
+// Input is something to compress. Run calls Write once, and keeps what it wrote in a file.
+type Input struct {
+	// Name is what the report calls it.
+	Name string
+	// Seed is that of a corpus, for the report.
+	Seed uint64
+	// Write writes the bytes to compress, plain. It must be set.
+	Write func(ctx context.Context, w io.Writer) error
+}
+
+// Corpus is a seeded tar.
+func Corpus(s corpus.Spec) (Input, error) {
+	s, err := s.Resolved()
+	return Input{Name: s.Name, Seed: s.Seed, Write: s.Write}, err
+}
+
+// Directory is a directory as lbuild packs it: as an upper directory that has nothing below it.
+func Directory(path string) Input {
+	return Input{Name: filepath.Clean(path), Write: func(ctx context.Context, w io.Writer) error {
+		changes := diff.Upper(ctx, diff.UpperOptions{Upper: path})
+		_, err := layer.Write(ctx, w, changes, layer.Options{Compression: compress.Compression{Name: compress.None}})
+		return err
+	}}
+}
+
+// File is a tar or any other file. What is in gzip or zstd is decompressed first, as codecs would find nothing to do.
+func File(path string) Input {
+	return Input{Name: filepath.Clean(path), Write: func(ctx context.Context, w io.Writer) error {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		r, err := plain(bufio.NewReaderSize(f, buffer))
+		if err != nil {
+			return err
+		}
+		return errors.Join(move(ctx, w, r), r.Close())
+	}}
+}
+
+// plain goes by the first bytes of r.
+func plain(r *bufio.Reader) (io.ReadCloser, error) {
+	magic, err := r.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		return readGzip(r)
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return readZstd(r)
+	}
+	return newPlain(r)
+}

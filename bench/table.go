@@ -1,0 +1,87 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// WriteTable writes the report as text: where it was made, a table for each input, and what the columns mean.
+func (r *Report) WriteTable(w io.Writer) error {
+	var b strings.Builder
+	r.writeMachine(&b)
+	for _, in := range r.Inputs {
+		r.writeInput(&b, in)
+	}
+	fmt.Fprintf(&b, "\nMedians of %d runs; MB is 10^6 bytes. spread: slowest less fastest run, of the median. ×size, ×speed, ×cpu: of the\n"+
+		"baseline, %s. unpack: decompression, in MB of the input. memory: most that was resident while compressing.\n", r.Runs, r.Baseline)
+	if len(r.Missing) > 0 {
+		fmt.Fprintf(&b, "Left out, not on PATH: %s\n", strings.Join(r.Missing, ", "))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *Report) writeMachine(b *strings.Builder) {
+	m := r.Machine
+	fmt.Fprintf(b, "%s, %d cores, %.0f MB memory, %s, %s", m.CPU, m.Cores, float64(m.Memory)/megabyte, m.System, m.Go)
+	if r.Lbuild != "" {
+		fmt.Fprintf(b, ", lbuild %s", r.Lbuild)
+	}
+	b.WriteByte('\n')
+}
+
+func (r *Report) writeInput(b *strings.Builder, in InputInfo) {
+	fmt.Fprintf(b, "\n%s", in.Name)
+	if in.Seed != 0 {
+		fmt.Fprintf(b, ", seed %d", in.Seed)
+	}
+	fmt.Fprintf(b, ": %.1f MB\n", float64(in.Size)/megabyte)
+	rows := [][]string{{
+		"codec", "workers", "MB", "of input", "×size", "seconds", "spread", "MB/s", "×speed", "cpu s", "×cpu", "unpack MB/s", "memory MB",
+	}}
+	for _, x := range r.Of(in.Name) {
+		rows = append(rows, row(x))
+	}
+	writeRows(b, rows)
+}
+
+func row(x Result) []string {
+	workers, memory := "-", "-"
+	if x.Parallel {
+		workers = fmt.Sprint(x.Workers)
+	}
+	if x.Memory > 0 {
+		memory = fmt.Sprintf("%.0f", float64(x.Memory)/megabyte)
+	}
+	return []string{
+		x.Codec, workers,
+		fmt.Sprintf("%.2f", float64(x.Size)/megabyte), fmt.Sprintf("%.1f%%", 100*x.Ratio), fmt.Sprintf("%.3f", x.SizeRatio),
+		fmt.Sprintf("%.3f", x.Wall.Median), fmt.Sprintf("%.0f%%", 100*x.Wall.Width()),
+		fmt.Sprintf("%.0f", x.Speed), fmt.Sprintf("%.2f", x.SpeedRatio),
+		fmt.Sprintf("%.3f", x.CPU.Median), fmt.Sprintf("%.2f", x.CPURatio),
+		fmt.Sprintf("%.0f", x.DecompressSpeed), memory,
+	}
+}
+
+// writeRows aligns columns: the first to the left, numbers to the right.
+func writeRows(b *strings.Builder, rows [][]string) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if i == 0 {
+				b.WriteString(cell + pad)
+			} else {
+				b.WriteString("  " + pad + cell)
+			}
+		}
+		b.WriteByte('\n')
+	}
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/docker/go-units"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/bench"
+	"github.com/lbuild/lbuild/bench/corpus"
+	"github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/snapshot"
+)
+
+// addInputs takes up what can be compressed without the store. Its errors are usage errors.
+func (b *benchmark) addInputs(f *benchFlags, paths []string) error {
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+			return err
+		case info.IsDir():
+			b.opts.Inputs = append(b.opts.Inputs, bench.Directory(path))
+		default:
+			b.opts.Inputs = append(b.opts.Inputs, bench.File(path))
+		}
+	}
+	for _, text := range f.layers {
+		if err := digest.Digest(text).Validate(); err != nil {
+			return fmt.Errorf("--layer %q: %w", text, err)
+		}
+	}
+	if len(paths)+len(f.images)+len(f.layers)+len(f.corpora) == 0 {
+		f.corpora = []string{corpus.Mixed}
+	}
+	return b.addCorpora(f)
+}
+
+func (b *benchmark) addCorpora(f *benchFlags) error {
+	size, err := units.FromHumanSize(f.size)
+	if err != nil || size < 1 {
+		return fmt.Errorf("--size %q: want bytes, or a number with kB, MB or GB", f.size)
+	}
+	names := f.corpora
+	if slices.Contains(names, allCorpora) {
+		names = corpus.Names()
+	}
+	for _, name := range names {
+		input, err := bench.Corpus(corpus.Spec{Name: name, Seed: f.seed, Size: size})
+		if err != nil {
+			return fmt.Errorf("--corpus: %w", err)
+		}
+		b.opts.Inputs = append(b.opts.Inputs, input)
+	}
+	return nil
+}
+
+// measure runs the benchmark, with the store open if it needs it.
+func (a *app) measure(ctx context.Context, b *benchmark) (report *bench.Report, err error) {
+	run := func() error {
+		shown := a.newBenchDisplay()
+		b.opts.Progress = shown.Show
+		report, err = bench.Run(ctx, b.opts)
+		shown.Close()
+		return err
+	}
+	if len(b.images)+len(b.layers) == 0 {
+		return report, run()
+	}
+	err = a.withStore(ctx, func(ctx context.Context, store *snapshot.Store) error {
+		inputs, err := storeInputs(ctx, store, b)
+		if err != nil {
+			return err
+		}
+		b.opts.Inputs = append(b.opts.Inputs, inputs...)
+		return run()
+	})
+	return report, err
+}
+
+// storeInputs are the images and layers that the command names.
+func storeInputs(ctx context.Context, store *snapshot.Store, b *benchmark) ([]bench.Input, error) {
+	builder, err := build.New(build.Options{Store: store})
+	if err != nil {
+		return nil, err
+	}
+	var inputs []bench.Input
+	for _, ref := range b.images {
+		detail, err := builder.Inspect(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		var blobs []ocispec.Descriptor
+		for _, layer := range detail.Layers {
+			blobs = append(blobs, ocispec.Descriptor{Digest: layer.Digest, Size: layer.Size})
+		}
+		inputs = append(inputs, blobsInput(ref, store, blobs))
+	}
+	for _, text := range b.layers {
+		info, err := store.Content().Info(store.Context(ctx), digest.Digest(text))
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", text, err)
+		}
+		inputs = append(inputs, blobsInput(text, store, []ocispec.Descriptor{{Digest: info.Digest, Size: info.Size}}))
+	}
+	return inputs, nil
+}
+
+// blobsInput is blobs of the store, decompressed, one behind the other.
+func blobsInput(name string, store *snapshot.Store, blobs []ocispec.Descriptor) bench.Input {
+	return bench.Input{Name: name, Write: func(ctx context.Context, w io.Writer) error {
+		for _, blob := range blobs {
+			if err := writePlain(store.Context(ctx), store, blob, w); err != nil {
+				return fmt.Errorf("layer %s: %w", blob.Digest, err)
+			}
+		}
+		return nil
+	}}
+}
+
+func writePlain(ctx context.Context, store *snapshot.Store, blob ocispec.Descriptor, w io.Writer) error {
+	ra, err := store.Content().ReaderAt(ctx, blob)
+	if err != nil {
+		return err
+	}
+	defer ra.Close()
+	r, err := snapshot.Decompress(content.NewReader(ra))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, r)
+	return errors.Join(err, r.Close())
+}
