@@ -84,3 +84,12 @@ func (c Change) Open() (io.ReadCloser, error) {
 	}
 	return r, nil
 }
+
+// ReadAll reads a whole regular file into p, which is as long as Size. It promises what Open and Read do together, and
+// takes fewer system calls: layers have many small files.
+func (c Change) ReadAll(p []byte) error {
+	if c.data == nil {
+		return &PathError{Op: "open", Path: c.Path, Err: errNoContent}
+	}
+	return c.data.readAll(c.Path, p)
+}

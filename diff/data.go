@@ -19,19 +19,40 @@ type data struct {
 
 // open opens the content, for a change with this path.
 func (d *data) open(path string) (*content, error) {
-	fd, err := d.tree.open(d.rel, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOATIME)
-	if errors.Is(err, unix.EPERM) {
-		// Only the owner may leave the access time alone.
-		fd, err = d.tree.open(d.rel, unix.O_RDONLY|unix.O_NONBLOCK)
+	c := &content{path: path, want: d, left: d.size, holes: d.sparse()}
+	if err := c.open(); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, &PathError{Op: "open", Path: path, Err: vanished(err)}
-	}
-	c := &content{fd: fd, path: path, want: d, left: d.size, holes: d.sparse()}
 	if err := c.check(); err != nil {
 		return nil, errors.Join(&PathError{Op: "open", Path: path, Err: err}, c.Close())
 	}
 	return c, nil
+}
+
+// readAll fills p with the content. One look at the file, after its last byte, tells whether it changed before or since.
+func (d *data) readAll(path string, p []byte) error {
+	c := content{path: path, want: d, left: d.size, holes: d.sparse()}
+	if int64(len(p)) != d.size {
+		return &PathError{Op: "read", Path: path, Err: io.ErrShortBuffer}
+	}
+	err := c.open()
+	if err != nil {
+		return err
+	}
+	for err == nil {
+		var n int
+		n, err = c.Read(p)
+		p = p[n:]
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	} else if changed := c.check(); errors.Is(changed, ErrChanged) {
+		err = &PathError{Op: "read", Path: path, Err: changed} // whatever became of it, it could not be read for that
+	}
+	if closeErr := c.Close(); err == nil {
+		err = closeErr
+	}
+	return err
 }
 
 // hasHoles reports whether the file has a hole before its end.
@@ -90,6 +111,19 @@ func (c *content) Read(p []byte) (int, error) {
 		err = ErrChanged
 	}
 	return n, &PathError{Op: "read", Path: c.path, Err: err}
+}
+
+// open opens the file, whatever it is by now.
+func (c *content) open() (err error) {
+	c.fd, err = c.want.tree.open(c.want.rel, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOATIME)
+	if errors.Is(err, unix.EPERM) {
+		// Only the owner may leave the access time alone.
+		c.fd, err = c.want.tree.open(c.want.rel, unix.O_RDONLY|unix.O_NONBLOCK)
+	}
+	if err != nil {
+		return &PathError{Op: "open", Path: c.path, Err: vanished(err)}
+	}
+	return nil
 }
 
 func (c *content) read(p []byte) (int, error) {

@@ -3,8 +3,8 @@ package layer
 import (
 	"context"
 	"errors"
-	"io"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/lbuild/lbuild/diff"
@@ -13,7 +13,7 @@ import (
 // How far the walk and the reading of small files may be ahead of the tar.
 const (
 	aheadAfter = 128       // changes that a layer has before it is worth goroutines
-	batchCount = 6         // batches that are read, or wait for it
+	batchCount = 8         // batches that there are
 	batchFiles = 128       // changes in each
 	batchBytes = 512 << 10 // of small files in each; one more file may go beyond
 	smallFile  = 128 << 10 // bytes; larger files are read when their turn comes
@@ -23,14 +23,15 @@ const (
 // batch is a stretch of the changes with the content of its small files.
 type batch struct {
 	changes []diff.Change
-	size    int64     // of the small files
-	read    []content // one for each change, when ready
-	ready   chan struct{}
+	size    int64         // of the small files
+	room    []byte        // that they are read into
+	read    []content     // one for each change, when ready; those of other changes mean nothing
+	ready   chan struct{} // has one element when the files were read
 }
 
 // content is what a small file holds, or why it could not be read.
 type content struct {
-	bytes []byte // nil where the file was not read
+	bytes []byte
 	err   error
 }
 
@@ -38,7 +39,9 @@ type content struct {
 // of later ones.
 type ahead struct {
 	t       *tarWriter
-	next    batch
+	next    *batch
+	made    int
+	free    chan *batch
 	toRead  chan *batch
 	toPack  chan *batch
 	failed  chan struct{} // closed when err is there
@@ -84,6 +87,7 @@ func writeAll(ctx context.Context, t *tarWriter, changes iter.Seq2[diff.Change, 
 func start(ctx context.Context, t *tarWriter) *ahead {
 	a := &ahead{
 		t:      t,
+		free:   make(chan *batch, batchCount),
 		toRead: make(chan *batch, batchCount),
 		toPack: make(chan *batch, batchCount),
 		failed: make(chan struct{}),
@@ -99,34 +103,48 @@ var errStopped = errors.New("packing stopped")
 
 // add takes a change. It fails when the packing did.
 func (a *ahead) add(c diff.Change) error {
-	a.next.changes = append(a.next.changes, c)
-	if isSmall(c) {
-		a.next.size += c.Size
-	}
-	if len(a.next.changes) < batchFiles && a.next.size < batchBytes {
-		return nil
-	}
-	return a.send()
-}
-
-// send hands the batch to the readers and to the tar, which waits until it was read.
-func (a *ahead) send() error {
 	b := a.next
-	b.ready = make(chan struct{})
-	a.next = batch{}
+	if b == nil {
+		b = a.take()
+		a.next = b
+	}
+	b.changes = append(b.changes, c)
+	if isSmall(c) {
+		b.size += c.Size
+	}
+	if len(b.changes) == batchFiles || b.size >= batchBytes {
+		a.send()
+	}
 	select {
 	case <-a.failed:
 		return errStopped
-	case a.toPack <- &b:
+	default:
+		return nil
 	}
-	a.toRead <- &b // the readers wait for nobody
-	return nil
+}
+
+// take returns a batch that is empty, and waits for one when enough are on their way.
+func (a *ahead) take() *batch {
+	if a.made < batchCount {
+		a.made++
+		return &batch{ready: make(chan struct{}, 1)}
+	}
+	b := <-a.free
+	b.changes, b.size = b.changes[:0], 0
+	return b
+}
+
+// send hands the batch to the readers and to the tar, which waits until it was read. The channels have room for all batches.
+func (a *ahead) send() {
+	a.toRead <- a.next
+	a.toPack <- a.next
+	a.next = nil
 }
 
 // finish sends the rest and waits for everything.
 func (a *ahead) finish() error {
-	if len(a.next.changes) > 0 {
-		a.send() //nolint:errcheck // a.err has it
+	if a.next != nil {
+		a.send()
 	}
 	close(a.toRead)
 	close(a.toPack)
@@ -137,12 +155,12 @@ func (a *ahead) finish() error {
 func (a *ahead) packAll(ctx context.Context) {
 	for b := range a.toPack {
 		<-b.ready
-		if a.err != nil {
-			continue
+		if a.err == nil {
+			if a.err = a.pack(ctx, b); a.err != nil {
+				close(a.failed)
+			}
 		}
-		if a.err = a.pack(ctx, b); a.err != nil {
-			close(a.failed)
-		}
+		a.free <- b
 	}
 }
 
@@ -169,7 +187,7 @@ func (a *ahead) readAll() {
 		default:
 			b.readFiles()
 		}
-		close(b.ready)
+		b.ready <- struct{}{}
 	}
 }
 
@@ -180,27 +198,13 @@ func isSmall(c diff.Change) bool {
 
 // readFiles reads the small files, all into one piece of memory.
 func (b *batch) readFiles() {
-	b.read = make([]content, len(b.changes))
-	room := make([]byte, b.size)
+	b.read = slices.Grow(b.read[:0], len(b.changes))[:len(b.changes)]
+	b.room = slices.Grow(b.room[:0], int(b.size))
+	room := b.room[:b.size]
 	for i, c := range b.changes {
-		if !isSmall(c) {
-			continue
-		}
-		b.read[i] = readFile(c, room[:c.Size:c.Size])
-		room = room[c.Size:]
-	}
-}
-
-// readFile reads a whole file and what comes after it, which is its end if the file did not change.
-func readFile(c diff.Change, p []byte) content {
-	r, err := c.Open()
-	if err != nil {
-		return content{err: err}
-	}
-	if _, err = io.ReadFull(r, p); err == nil {
-		if _, err = r.Read(nil); errors.Is(err, io.EOF) {
-			err = nil
+		if isSmall(c) {
+			b.read[i] = content{room[:c.Size], c.ReadAll(room[:c.Size])}
+			room = room[c.Size:]
 		}
 	}
-	return content{p, errors.Join(err, r.Close())}
 }

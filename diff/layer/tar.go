@@ -2,7 +2,6 @@ package layer
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +32,7 @@ const (
 // tarWriter writes changes as entries.
 type tarWriter struct {
 	out     *pipe
-	hdr     bytes.Buffer // one header, as archive/tar writes it
+	hdr     ustar
 	epoch   *time.Time
 	entries int
 }
@@ -81,12 +80,15 @@ func (t *tarWriter) marker(of, name string) error {
 
 // entry writes a header.
 func (t *tarWriter) entry(hdr *tar.Header) error {
-	t.hdr.Reset()
-	if err := tar.NewWriter(&t.hdr).WriteHeader(hdr); err != nil {
-		return err
+	b := t.hdr[:]
+	if !t.hdr.write(hdr) {
+		var err error
+		if b, err = long(hdr); err != nil {
+			return err
+		}
 	}
 	t.entries++
-	_, err := t.out.Write(t.hdr.Bytes())
+	_, err := t.out.Write(b)
 	return err
 }
 
