@@ -49,6 +49,7 @@ func (s *session) assembleOne(ctx context.Context, target *stage, c compress.Com
 	if err != nil {
 		return image{}, err
 	}
+	chains := map[digest.Digest]string{}
 	for _, made := range target.made {
 		packed, err := s.pack(ctx, made, c)
 		if err != nil {
@@ -59,14 +60,15 @@ func (s *session) assembleOne(ctx context.Context, target *stage, c compress.Com
 			continue
 		}
 		below := diffIDs(layers)
-		if err := s.cache.PutChain(ctx, identity.ChainID(append(below, packed.DiffID)), made.Snapshot); err != nil {
-			return image{}, err
-		}
+		chains[identity.ChainID(append(below, packed.DiffID))] = made.Snapshot
 		layers = append(layers, Layer{
 			Line: made.line, CreatedBy: entry.CreatedBy, DiffID: packed.DiffID, Digest: packed.Digest, MediaType: packed.MediaType,
 			Size: packed.Size, UncompressedSize: packed.UncompressedSize, Cached: made.cached, Seconds: made.Seconds, PackSeconds: packed.Seconds,
 			Unchanged: packed.Unchanged, UnchangedBytes: packed.UnchangedBytes,
 		})
+	}
+	if err := s.cache.PutChains(ctx, chains); err != nil {
+		return image{}, err
 	}
 	if len(layers) == 0 {
 		l, err := s.emptyLayer(ctx, c)

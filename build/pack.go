@@ -11,6 +11,7 @@ import (
 	"github.com/lbuild/lbuild/diff"
 	"github.com/lbuild/lbuild/diff/compress"
 	"github.com/lbuild/lbuild/diff/layer"
+	"github.com/lbuild/lbuild/snapshot"
 )
 
 // packSoon starts to pack a frozen step in all compressions that the outputs need, and to push what is whole, while later
@@ -39,7 +40,7 @@ func (s *session) pack(ctx context.Context, made madeStep, c compress.Compressio
 		if l, err = s.packNow(ctx, made, c); err != nil {
 			return l, fmt.Errorf("pack the layer of line %d: %w", made.line, err)
 		}
-		return l, s.cache.PutLayer(ctx, made.Snapshot, variant, l)
+		return l, nil
 	})
 }
 
@@ -53,12 +54,11 @@ func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compres
 	started := time.Now()
 	s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: StateStarted})
 	l, err := s.writeLayer(ctx, made, c, workers)
-	took := time.Since(started)
 	if err != nil {
-		s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: outcome(ctx, err, took).State, Text: err.Error()})
+		state := outcome(ctx, err, time.Since(started)).State
+		s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: state, Text: err.Error()})
 		return cache.Layer{}, err
 	}
-	l.Seconds = took.Seconds()
 	done := Event{
 		Type: EventPack, ID: made.id, Line: made.line, State: StateDone, Seconds: l.Seconds,
 		Unchanged: l.Unchanged, UnchangedBytes: l.UnchangedBytes,
@@ -70,7 +70,7 @@ func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compres
 	return l, nil
 }
 
-// writeLayer packs the snapshot into a blob of the store, and unpacks it again where the user asked for proof.
+// writeLayer packs the snapshot into a blob of the store, and records it.
 func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Compression, workers int) (_ cache.Layer, err error) {
 	dirs, err := s.store.Dirs(ctx, made.Snapshot)
 	if err != nil {
@@ -81,20 +81,44 @@ func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Comp
 		return cache.Layer{}, err
 	}
 	defer func() { err = errors.Join(err, blob.Close()) }()
+	started := time.Now()
 	var stats diff.Stats
 	changes := diff.Upper(ctx, diff.UpperOptions{
 		Upper: dirs.Upper, Lower: dirs.Lower, UserXattr: dirs.UserXattr, Whiteouts: s.req.Whiteouts, Epoch: s.req.Epoch,
 		Warn: func(w diff.Warning) { s.warn(made.line, w.String()) }, Stats: &stats,
 	})
 	result, err := layer.Write(ctx, blob, changes, layer.Options{Compression: c, Workers: workers, Epoch: s.req.Epoch})
-	l := cache.Layer{Result: result, Unchanged: stats.Unchanged, UnchangedBytes: stats.UnchangedBytes}
-	if err == nil && l.Entries > 0 {
-		err = blob.Commit(ctx, l.Size, l.Digest, map[string]string{labelUncompressed: string(l.DiffID)})
+	if err != nil {
+		return cache.Layer{}, err
 	}
-	if err == nil && s.req.Verify {
-		err = s.verify(ctx, dirs, result)
+	l := cache.Layer{
+		Result: result, Seconds: time.Since(started).Seconds(), Unchanged: stats.Unchanged, UnchangedBytes: stats.UnchangedBytes,
 	}
-	return l, err
+	return l, s.keepLayer(ctx, blob, made.Snapshot, c, l)
+}
+
+// keepLayer makes the blob of a layer whole and records it: at once, or where the user asked for proof once it was
+// unpacked and compared.
+func (s *session) keepLayer(ctx context.Context, blob *snapshot.BlobWriter, name string, c compress.Compression, l cache.Layer) error {
+	variant, labels := s.variant(c), map[string]string{labelUncompressed: string(l.DiffID)}
+	switch {
+	case l.Entries > 0 && !s.req.Verify:
+		return s.cache.CommitLayer(ctx, blob, name, variant, l, labels)
+	case l.Entries > 0:
+		if err := blob.Commit(ctx, l.Size, l.Digest, labels); err != nil {
+			return err
+		}
+	}
+	if s.req.Verify {
+		dirs, err := s.store.Dirs(ctx, name)
+		if err == nil {
+			err = s.verify(ctx, dirs, l.Result)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return s.cache.PutLayer(ctx, name, variant, l)
 }
 
 // layerRevision is part of every record of a layer; raise it when diff or diff/layer make other bytes of one snapshot.

@@ -98,10 +98,13 @@ func TestCommitThatFailsClosesTheFile(t *testing.T) {
 	if _, err := b.Write([]byte("blob")); err != nil {
 		t.Fatal(err)
 	}
-	// The database cannot be locked, so it does not come to containerd's own commit.
+	// The database cannot be locked.
 	lock := filepath.Join(s.Root(), "db.lock")
 	if err := errors.Join(os.Remove(lock), os.Mkdir(lock, 0o700)); err != nil {
 		t.Fatal(err)
+	}
+	if open := openBelow(t, filepath.Join(s.Root(), "leases")); len(open) != 2 {
+		t.Errorf("open are %v, want the lock of the lease and the blob", open)
 	}
 	if err := b.Commit(ctx, 4, digest.FromString("blob"), nil); err == nil {
 		t.Error("committed")
@@ -112,7 +115,7 @@ func TestCommitThatFailsClosesTheFile(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Error(err)
 	}
-	if open := openBelow(t, filepath.Join(s.Root(), "content", "ingest")); len(open) > 0 {
+	if open := openBelow(t, filepath.Join(s.Root(), "leases")); len(open) != 1 {
 		t.Errorf("still open: %v", open)
 	}
 }

@@ -184,11 +184,13 @@ func leftovers(t testing.TB, root string) []string {
 			left = append(left, filepath.Join(dir, e.Name()))
 		}
 	}
-	trees, err := filepath.Glob(filepath.Join(root, "leases/*/trees/*"))
-	if err != nil {
-		t.Fatal(err)
+	for _, kind := range []string{"trees", "blobs"} {
+		unfinished, err := filepath.Glob(filepath.Join(root, "leases/*", kind, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		left = append(left, unfinished...)
 	}
-	left = append(left, trees...)
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root))
 	if err != nil {
 		t.Fatal(err)

@@ -18,11 +18,11 @@ import (
 
 // Lease keeps what is made or used under its context until it is released, or until the process dies.
 type Lease struct {
-	store  *Store
-	id     string
-	dir    string
-	lock   *os.File // held by the kernel as long as the process lives
-	made   atomic.Int64 // directories in it
+	store *Store
+	id    string
+	dir   string
+	lock  *os.File     // held by the kernel as long as the process lives
+	made  atomic.Int64 // directories in it
 
 	mu   sync.Mutex
 	kept map[string]bool // snapshots that are known to be kept by it
@@ -53,7 +53,7 @@ func (s *Store) newLease() (_ *Lease, err error) {
 
 	id := strings.ToLower(rand.Text())
 	l := &Lease{store: s, id: id, dir: s.path("leases", id), kept: map[string]bool{}}
-	for _, kind := range []string{"mnt", "trees"} {
+	for _, kind := range []string{"mnt", "trees", "blobs"} {
 		if err := os.MkdirAll(filepath.Join(l.dir, kind), 0o700); err != nil {
 			return nil, err
 		}

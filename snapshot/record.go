@@ -45,23 +45,34 @@ func (s *Store) Record(_ context.Context, key string) (Record, error) {
 }
 
 // PutRecord puts the record in the place of any other with its key, in one transaction. What it names must exist.
-func (s *Store) PutRecord(ctx context.Context, r Record) error {
+func (s *Store) PutRecord(ctx context.Context, r Record) error { return s.PutRecords(ctx, r) }
+
+// PutRecords is PutRecord for several in one transaction: all are put or none. It waits for the disk once, not for each.
+func (s *Store) PutRecords(ctx context.Context, records ...Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	return s.transact(s.Context(ctx), func(ctx context.Context, tx *bolt.Tx) error {
+		for _, r := range records {
+			if err := s.putRecord(ctx, tx, r); err != nil {
+				return fmt.Errorf("put record %s: %w", r.Key, err)
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Store) putRecord(ctx context.Context, tx *bolt.Tx, r Record) error {
 	if r.Created.IsZero() {
 		r.Created = time.Now().UTC()
 	}
-	err := s.transact(s.Context(ctx), func(ctx context.Context, tx *bolt.Tx) error {
-		if err := present(tx, r.Snapshot, r.Blobs); err != nil {
-			return err
-		}
-		if err := s.replaces(ctx, tx, r); err != nil {
-			return err
-		}
-		return writeRecord(tx, r)
-	})
-	if err != nil {
-		return fmt.Errorf("put record %s: %w", r.Key, err)
+	if err := present(tx, r.Snapshot, r.Blobs); err != nil {
+		return err
 	}
-	return nil
+	if err := s.replaces(ctx, tx, r); err != nil {
+		return err
+	}
+	return writeRecord(tx, r)
 }
 
 // DeleteRecord removes the record of the key; none is fine.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -152,13 +153,11 @@ func (w *Workspace) freeze(ctx context.Context, name string, records []Record) e
 		if err := w.store.adopt(ctx, name, w.parent, tree); err != nil {
 			return err
 		}
-		for _, r := range records {
-			r.Snapshot = name
-			if err := w.store.PutRecord(ctx, r); err != nil {
-				return err
-			}
+		records = slices.Clone(records)
+		for i := range records {
+			records[i].Snapshot = name
 		}
-		return nil
+		return w.store.PutRecords(ctx, records...)
 	})
 }
 

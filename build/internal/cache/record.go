@@ -84,11 +84,29 @@ func (c *Cache) Layer(ctx context.Context, name, variant string) (_ Layer, ok bo
 
 // PutLayer records how a snapshot was packed. Its blob must be whole.
 func (c *Cache) PutLayer(ctx context.Context, name, variant string, l Layer) error {
+	r, err := layerRecord(name, variant, l)
+	if err != nil {
+		return err
+	}
+	return c.store.PutRecord(ctx, r)
+}
+
+// CommitLayer makes the blob of a layer whole and records it, in one transaction.
+func (c *Cache) CommitLayer(ctx context.Context, blob *snapshot.BlobWriter, name, variant string, l Layer, labels map[string]string) error {
+	r, err := layerRecord(name, variant, l)
+	if err != nil {
+		return err
+	}
+	return blob.Commit(ctx, l.Size, l.Digest, labels, r)
+}
+
+func layerRecord(name, variant string, l Layer) (snapshot.Record, error) {
 	r := snapshot.Record{Key: layerKey(name, variant), Snapshot: name, Created: time.Now()}
 	if l.Entries > 0 {
 		r.Blobs = []digest.Digest{l.Digest}
 	}
-	return c.put(ctx, r, l)
+	err := encode(&r, l)
+	return r, err
 }
 
 // Content finds the digest of the files of a snapshot that what selects.
@@ -108,12 +126,22 @@ func (c *Cache) Chain(ctx context.Context, id digest.Digest) (name string, ok bo
 	return name, ok, err
 }
 
-// PutChain records the snapshot of a stack of layers, unless one is known.
-func (c *Cache) PutChain(ctx context.Context, id digest.Digest, name string) error {
-	if _, ok, err := c.Chain(ctx, id); ok || err != nil {
-		return err
+// PutChains records the snapshots of stacks of layers, but of those that are known already, in one transaction.
+func (c *Cache) PutChains(ctx context.Context, snapshots map[digest.Digest]string) error {
+	var records []snapshot.Record
+	for id, name := range snapshots {
+		if _, ok, err := c.Chain(ctx, id); err != nil {
+			return err
+		} else if ok {
+			continue
+		}
+		r := snapshot.Record{Key: chainKey(id), Snapshot: name, Created: time.Now()}
+		if err := encode(&r, name); err != nil {
+			return err
+		}
+		records = append(records, r)
 	}
-	return c.put(ctx, snapshot.Record{Key: chainKey(id), Snapshot: name, Created: time.Now()}, name)
+	return c.store.PutRecords(ctx, records...)
 }
 
 func chainKey(id digest.Digest) string { return "chain/" + string(id) }
@@ -138,10 +166,7 @@ func (c *Cache) put(ctx context.Context, r snapshot.Record, value any) error {
 	if err := encode(&r, value); err != nil {
 		return err
 	}
-	if err := c.store.PutRecord(ctx, r); err != nil {
-		return fmt.Errorf("record %s: %w", r.Key, err)
-	}
-	return nil
+	return c.store.PutRecord(ctx, r)
 }
 
 func encode(r *snapshot.Record, value any) (err error) {

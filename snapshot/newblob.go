@@ -1,0 +1,139 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	bolt "go.etcd.io/bbolt"
+)
+
+// BlobWriter takes a blob of any size. It is not safe for concurrent use. Until it is committed the blob is a file of its
+// lease that no database knows, so beginning one costs no transaction.
+type BlobWriter struct {
+	store *Store
+	lease *Lease
+	dir   string
+	file  *os.File // nil once it is closed
+	hash  digest.Digester
+	size  int64
+}
+
+// NewBlob begins a blob under the lease of ctx; the caller closes it.
+func (s *Store) NewBlob(ctx context.Context) (*BlobWriter, error) {
+	lease, err := s.leaseOf(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("new blob: %w", err)
+	}
+	b := &BlobWriter{store: s, lease: lease, hash: digest.Canonical.Digester()}
+	if b.dir, err = lease.directory("blobs"); err != nil {
+		return nil, fmt.Errorf("new blob: %w", err)
+	}
+	if b.file, err = os.OpenFile(b.path(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
+		return nil, fmt.Errorf("new blob: %w", errors.Join(err, os.Remove(b.dir)))
+	}
+	return b, nil
+}
+
+func (b *BlobWriter) path() string { return filepath.Join(b.dir, "data") }
+
+// Write appends to the blob.
+func (b *BlobWriter) Write(p []byte) (int, error) {
+	n, err := b.file.Write(p)
+	b.hash.Hash().Write(p[:n])
+	b.size += int64(n)
+	return n, err
+}
+
+// Commit makes the blob whole: it has the digest and, unless size is 0, the size, or Commit fails and stores nothing.
+// That it existed before is fine; it then gets the labels that it lacks. The records are put in the same transaction.
+// Blob and records are on disk when Commit returns: a power cut before that may lose all of them, never some.
+func (b *BlobWriter) Commit(ctx context.Context, size int64, expected digest.Digest, labels map[string]string, records ...Record) error {
+	err := b.settle(size, expected)
+	if err == nil {
+		err = b.store.heal(b.lease.Context(ctx), expected)
+	}
+	if err == nil {
+		err = b.publish(b.lease.Context(ctx), expected, labels, records)
+	}
+	if err != nil {
+		return fmt.Errorf("commit blob %s: %w", expected, errors.Join(err, b.Close()))
+	}
+	return b.Close()
+}
+
+// settle puts the file on disk, before a transaction makes others wait, and closes it.
+func (b *BlobWriter) settle(size int64, expected digest.Digest) error {
+	switch d := b.hash.Digest(); {
+	case b.file == nil:
+		return os.ErrClosed
+	case size != 0 && size != b.size:
+		return fmt.Errorf("it has %d bytes, not %d", b.size, size)
+	case d != expected:
+		return fmt.Errorf("its bytes have the digest %s", d)
+	}
+	const readOnly = 0o444
+	f := b.file
+	b.file = nil
+	return errors.Join(f.Chmod(readOnly), f.Sync(), f.Close())
+}
+
+// publish gives the file its place and its name.
+func (b *BlobWriter) publish(ctx context.Context, d digest.Digest, labels map[string]string, records []Record) error {
+	return b.store.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
+		if err := b.register(ctx, tx, d, labels); err != nil {
+			return err
+		}
+		return b.store.PutRecords(ctx, records...)
+	})
+}
+
+// register makes the blob known, unless it is. A process that is killed in between leaves a file that no database knows,
+// which a collection removes; none runs during the transaction.
+func (b *BlobWriter) register(ctx context.Context, tx *bolt.Tx, d digest.Digest, labels map[string]string) error {
+	if hasBlob(tx, d.String()) {
+		return errors.Join(b.store.keep(ctx, "", d), b.store.addLabels(ctx, d, labels))
+	}
+	target := b.store.blobPath(d)
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	if err := os.Rename(b.path(), target); err != nil {
+		return err
+	}
+	if err := b.adopt(ctx, tx, d, labels); err != nil {
+		return errors.Join(err, os.Remove(target))
+	}
+	return nil
+}
+
+// adopt has containerd take a file of its content store for a blob, as it takes those of other namespaces.
+func (b *BlobWriter) adopt(ctx context.Context, tx *bolt.Tx, d digest.Digest, labels map[string]string) error {
+	if err := syncPath(filepath.Dir(b.store.blobPath(d))); err != nil {
+		return err
+	}
+	desc := ocispec.Descriptor{Digest: d, Size: b.size}
+	w, err := b.store.blobs.inner.Writer(ctx, content.WithRef(ownRef(ctx, filepath.Base(b.dir))), content.WithDescriptor(desc))
+	if err != nil {
+		return err
+	}
+	if err := w.Commit(ctx, b.size, d, content.WithLabels(labels)); err != nil {
+		return err
+	}
+	return b.store.seal(tx, d)
+}
+
+// Close throws the blob away unless it was committed. Later calls do nothing.
+func (b *BlobWriter) Close() error {
+	var err error
+	if b.file != nil {
+		err = b.file.Close()
+		b.file = nil
+	}
+	return errors.Join(err, os.RemoveAll(b.dir))
+}
