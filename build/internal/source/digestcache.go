@@ -1,15 +1,17 @@
 package source
 
 import (
-	"encoding/gob"
+	"bufio"
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/zeebo/blake3"
 )
 
 const (
@@ -24,42 +26,62 @@ const (
 // The zero value is empty and ready; a nil cache remembers nothing. It is safe for use at the same time.
 type DigestCache struct {
 	mu    sync.Mutex
-	files map[string]remembered // by path
+	files map[fileKey]remembered
 }
 
-// fileKey is what must be the same for a file to count as unchanged.
-type fileKey struct {
-	Path         string
-	Size         int64
-	Mtime, Ctime unix.Timespec
-	Ino, Dev     uint64
-}
+// fileKey is a digest of what must be the same for a file to count as unchanged. It is all that is kept of the path:
+// a context may have very many files.
+type fileKey [32]byte
 
-func newFileKey(path string, m *meta) fileKey {
-	return fileKey{Path: path, Size: m.size, Mtime: m.mtime, Ctime: m.ctime, Ino: m.ino, Dev: m.dev}
+func newFileKey(dir, path string, m *meta) fileKey {
+	var room [512]byte
+	b := append(append(append(room[:0], dir...), 0), path...)
+	b = appendNumbers(append(b, 0), uint64(m.size), uint64(m.mtime.Sec), uint64(m.mtime.Nsec), uint64(m.ctime.Sec), uint64(m.ctime.Nsec), m.ino, m.dev)
+	return blake3.Sum256(b)
 }
 
 type remembered struct {
-	Key  fileKey
-	Sum  sum
-	Idle int // saves since it was asked for
+	sum  sum
+	idle byte // saves since it was asked for
 }
+
+// digestFile begins every file that Save writes. Then come entries of a fixed size, and a sum of them all.
+const digestFile = "lbuild digests 2\n"
 
 // LoadDigests reads what Save wrote. A missing or damaged file gives an empty cache.
 func LoadDigests(file string) (*DigestCache, error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &DigestCache{}, nil
-	}
-	if err != nil {
+	data, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	defer f.Close()
 	c := &DigestCache{}
-	if err := gob.NewDecoder(f).Decode(&c.files); err != nil {
-		return &DigestCache{}, nil
+	entries, ok := checkDigests(data)
+	if !ok {
+		return c, nil
+	}
+	c.files = make(map[fileKey]remembered, len(entries)/entrySize)
+	for ; len(entries) > 0; entries = entries[entrySize:] {
+		var key fileKey
+		var r remembered
+		n := copy(key[:], entries)
+		n += copy(r.sum[:], entries[n:])
+		r.idle = entries[n]
+		c.files[key] = r
 	}
 	return c, nil
+}
+
+const entrySize = len(fileKey{}) + len(sum{}) + 1
+
+// checkDigests gives the entries of a file that is whole.
+func checkDigests(data []byte) (entries []byte, ok bool) {
+	body, found := bytes.CutPrefix(data, []byte(digestFile))
+	end := len(body) - len(sum{})
+	if !found || end < 0 || end%entrySize != 0 {
+		return nil, false
+	}
+	want := blake3.Sum256(body[:end])
+	return body[:end], bytes.Equal(body[end:], want[:])
 }
 
 // Save writes the cache to file, whole or not at all, and makes its directory. Of several processes the last one wins.
@@ -71,7 +93,7 @@ func (c *DigestCache) Save(file string) error {
 	if err != nil {
 		return err
 	}
-	err = gob.NewEncoder(f).Encode(c.recent())
+	err = c.write(f)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), file)
@@ -82,44 +104,66 @@ func (c *DigestCache) Save(file string) error {
 	return nil
 }
 
-// recent copies what was asked for not too long ago.
-func (c *DigestCache) recent() map[string]remembered {
+// write writes what was asked for not too long ago.
+func (c *DigestCache) write(f io.Writer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	files := make(map[string]remembered, len(c.files))
-	for path, r := range c.files {
-		if r.Idle++; r.Idle <= maxIdle {
-			files[path] = r
+	w := bufio.NewWriterSize(f, readBuffer)
+	if _, err := w.WriteString(digestFile); err != nil {
+		return err
+	}
+	all := blake3.New()
+	both := io.MultiWriter(w, all)
+	var entry [entrySize]byte
+	for key, r := range c.files {
+		if r.idle >= maxIdle {
+			continue
+		}
+		n := copy(entry[:], key[:])
+		n += copy(entry[n:], r.sum[:])
+		entry[n] = r.idle + 1
+		if _, err := both.Write(entry[:]); err != nil {
+			return err
 		}
 	}
-	return files
+	if _, err := w.Write(all.Sum(nil)); err != nil {
+		return err
+	}
+	return w.Flush()
 }
 
 // find fills in the digest of a file that did not change.
 func (c *DigestCache) find(key fileKey, s *sum) bool {
-	if c == nil {
-		return false
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r, ok := c.files[key.Path]
-	if !ok || r.Key != key {
+	r, ok := c.files[key]
+	if !ok {
 		return false
 	}
-	*s, r.Idle = r.Sum, 0
-	c.files[key.Path] = r
+	*s, r.idle = r.sum, 0
+	c.files[key] = r
 	return true
 }
 
-// add remembers the digest of a file, unless the file is so young that it might change unseen.
+// add remembers the digest of a file.
 func (c *DigestCache) add(key fileKey, s sum) {
-	if c == nil || time.Since(time.Unix(key.Ctime.Unix())) < settled {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.files == nil {
-		c.files = map[string]remembered{}
+		c.files = map[fileKey]remembered{}
 	}
-	c.files[key.Path] = remembered{Key: key, Sum: s}
+	c.files[key] = remembered{sum: s}
+}
+
+// recall fills in the digest of a file of the tree, if it is remembered.
+func (t *Tree) recall(path string, m *meta, s *sum) bool {
+	return t.opts.Digests != nil && t.opts.Digests.find(newFileKey(t.dir, path, m), s)
+}
+
+// remember keeps the digest of a file, unless the file is so young that it might change unseen.
+func (t *Tree) remember(path string, m *meta, s sum) {
+	if t.opts.Digests == nil || time.Since(time.Unix(m.ctime.Unix())) < settled {
+		return
+	}
+	t.opts.Digests.add(newFileKey(t.dir, path, m), s)
 }

@@ -27,6 +27,9 @@ func (m *meta) isDir() bool     { return m.kind() == unix.S_IFDIR }
 func (m *meta) isRegular() bool { return m.kind() == unix.S_IFREG }
 func (m *meta) isLink() bool    { return m.kind() == unix.S_IFLNK }
 
+// isTwin reports whether m is of a regular file with several names.
+func (m *meta) isTwin() bool { return m.isRegular() && m.links > 1 }
+
 // inode tells files apart: two names with one inode are hard links.
 type inode struct{ dev, ino uint64 }
 

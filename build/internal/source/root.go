@@ -30,6 +30,15 @@ func openRoot(dir string) (*root, error) {
 // open opens what lies at a canonical path. A link on the way is an error; a link at its end
 // can only be opened with O_PATH. The caller closes the file.
 func (r *root) open(name string, flags int) (*os.File, error) {
+	fd, err := r.openFD(name, flags)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// openFD opens as open does. The caller closes the descriptor.
+func (r *root) openFD(name string, flags int) (int, error) {
 	if len(name) >= unix.PathMax {
 		return r.openFar(name, flags)
 	}
@@ -42,26 +51,26 @@ func (r *root) open(name string, flags int) (*os.File, error) {
 		fd, err = unix.Openat2(int(r.Fd()), name, &how)
 	}
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		return -1, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	return fd, nil
 }
 
 // openFar opens what lies at a path that is too long for the kernel, part by part.
-func (r *root) openFar(name string, flags int) (*os.File, error) {
+func (r *root) openFar(name string, flags int) (int, error) {
 	cut := strings.LastIndexByte(name[:unix.PathMax], '/')
 	if cut < 0 {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: unix.ENAMETOOLONG}
+		return -1, &fs.PathError{Op: "open", Path: name, Err: unix.ENAMETOOLONG}
 	}
 	part, err := r.open(name[:cut], unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
-		return nil, err
+		return -1, err
 	}
-	f, err := (&root{part}).open(name[cut+1:], flags)
+	fd, err := (&root{part}).openFD(name[cut+1:], flags)
 	if closeErr := part.Close(); closeErr != nil && err == nil {
-		return nil, errors.Join(closeErr, f.Close())
+		return -1, errors.Join(closeErr, unix.Close(fd))
 	}
-	return f, err
+	return fd, err
 }
 
 // openRegular opens a file for reading that is still what m describes.

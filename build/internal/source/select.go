@@ -28,9 +28,12 @@ type item struct {
 
 // node is a selected entry. The kids are sorted by name.
 type node struct {
-	name string
-	meta meta
-	kids []node
+	name  string
+	meta  meta
+	kids  []node
+	sum   sum
+	known bool // sum is filled in
+	later bool // Place left the content out
 }
 
 // File is an inline document, as a heredoc gives it.

@@ -145,12 +145,15 @@ func TestIgnoreLeavesOut(t *testing.T) {
 }
 
 // names lists what lies in the first item of a selection.
-func names(s *Selection) (names []string) {
-	for _, r := range s.items[0].records() {
-		if r.meta.isDir() {
-			r.name += "/"
+func names(s *Selection) []string { return namesBelow("", s.items[0].node.kids) }
+
+func namesBelow(dir string, kids []node) (names []string) {
+	for i := range kids {
+		name := dir + kids[i].name
+		if kids[i].meta.isDir() {
+			name += "/"
 		}
-		names = append(names, r.name)
+		names = append(append(names, name), namesBelow(name, kids[i].kids)...)
 	}
 	return names
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	"github.com/moby/patternmatcher"
 )
@@ -46,6 +47,7 @@ type Tree struct {
 	root *root
 	dir  string // absolute
 	opts Options
+	idle sync.Pool // of *scratch
 }
 
 // Open opens the tree at dir. The caller closes it, after the last use of what was selected from it.

@@ -29,28 +29,33 @@ func kept(name string) bool {
 }
 
 // procPath leads to an open file by its number, also when it was opened with O_PATH.
-func procPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
+func procPath(f *os.File) string { return fdPath(int(f.Fd())) }
+
+func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // readXattrs reads the attributes that are kept, sorted by name.
-func readXattrs(f *os.File) ([]xattr, error) {
-	names, err := sysx.Listxattr(procPath(f))
+func readXattrs(f *os.File) ([]xattr, error) { return xattrsOf(procPath(f), f.Name()) }
+
+// xattrsOf reads the attributes of what a path through a descriptor leads to; name is for errors.
+func xattrsOf(at, name string) ([]xattr, error) {
+	names, err := sysx.Listxattr(at)
 	if errors.Is(err, unix.ENOTSUP) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, &fs.PathError{Op: "listxattr", Path: f.Name(), Err: err}
+		return nil, &fs.PathError{Op: "listxattr", Path: name, Err: err}
 	}
 	var attrs []xattr
 	slices.Sort(names)
-	for _, name := range names {
-		if !kept(name) {
+	for _, attr := range names {
+		if !kept(attr) {
 			continue
 		}
-		value, err := sysx.Getxattr(procPath(f), name)
+		value, err := sysx.Getxattr(at, attr)
 		if err != nil {
-			return nil, &fs.PathError{Op: "getxattr " + name, Path: f.Name(), Err: err}
+			return nil, &fs.PathError{Op: "getxattr " + attr, Path: name, Err: err}
 		}
-		attrs = append(attrs, xattr{name, value})
+		attrs = append(attrs, xattr{attr, value})
 	}
 	return attrs, nil
 }
