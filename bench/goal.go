@@ -76,34 +76,45 @@ func (l Link) String() string {
 // Finish is how many seconds after the start r would be at the other end of l, when what is compressed is sent at once:
 // the longer of the time to compress and the time to send.
 func (r *Result) Finish(l Link) float64 {
-	return max(r.Wall.Median, 8*float64(r.Size)/float64(l))
+	return max(r.Wall.Median, l.seconds(r.Size))
 }
+
+// seconds is how long so many bytes take.
+func (l Link) seconds(size int64) float64 { return 8 * float64(size) / float64(l) }
 
 // Choice is a recommendation for one input.
 type Choice struct {
-	Input  string
-	For    string // the goal or the link
-	Result Result
-	Why    string // a sentence without a full stop
+	Input string
+	For   string // the goal or the link
+	Best  Result
+	// Own is the best of what builds can pack with, which may be Best; nil if none of that was measured.
+	Own *Result
+	// BestWhy and OwnWhy are what speaks for them, in a few words.
+	BestWhy, OwnWhy string
 }
 
-// String is the choice as a line.
+// String is the choice as a line or two.
 func (c Choice) String() string {
-	return fmt.Sprintf("%s, %s: %s (%s)", c.Input, c.For, c.Result.Label(), c.Why)
+	text := fmt.Sprintf("%s, %s: %s (%s)", c.Input, c.For, c.Best.Label(), c.BestWhy)
+	if c.Own == nil {
+		return text
+	}
+	flag := "--compression " + strings.TrimPrefix(c.Own.Codec, ownPrefix)
+	if c.Own.Label() == c.Best.Label() {
+		return text + ", in builds " + flag
+	}
+	return text + fmt.Sprintf("\n    in builds: %s (%s)", flag, c.OwnWhy)
 }
+
+// ownPrefix begins the names of the codecs that builds use; None is another.
+const ownPrefix = "lbuild/"
+
+func (r *Result) isOwn() bool { return r.Codec == None || strings.HasPrefix(r.Codec, ownPrefix) }
 
 // Recommend chooses for a goal: one candidate for each input, in their order.
 func (r *Report) Recommend(g Goal) []Choice {
-	return r.choose(string(g), func(results []Result) (Result, string) {
-		best := results[0]
-		found := false
-		for _, x := range results {
-			if g.admits(x) && (!found || g.prefers(x, best)) {
-				best, found = x, true
-			}
-		}
-		return best, best.facts()
-	})
+	facts := func(x Result) string { return fmt.Sprintf("%.1f%% of the input at %.0f MB/s", 100*x.Ratio, x.Speed) }
+	return r.choose(string(g), g.admits, g.prefers, facts)
 }
 
 // admits reports whether x may be chosen at all.
@@ -125,34 +136,43 @@ func (g Goal) prefers(x, y Result) bool {
 	return x.Wall.Median < y.Wall.Median
 }
 
-func (r *Result) facts() string {
-	return fmt.Sprintf("%.1f%% of the input at %.0f MB/s", 100*r.Ratio, r.Speed)
-}
-
 // RecommendLink chooses what is at the other end of a network first, for each input, in their order. Of two that take as
 // long the one with less CPU time wins.
 func (r *Report) RecommendLink(l Link) []Choice {
-	return r.choose("link of "+l.String(), func(results []Result) (Result, string) {
-		best := results[0]
-		for _, x := range results[1:] {
-			if x.Finish(l) < best.Finish(l) || x.Finish(l) == best.Finish(l) && x.CPU.Median < best.CPU.Median {
-				best = x
-			}
-		}
-		send := 8 * float64(best.Size) / float64(l)
-		return best, fmt.Sprintf("there after %.2f s: %.2f s to compress, meanwhile %.2f s to send", best.Finish(l), best.Wall.Median, send)
-	})
+	all := func(Result) bool { return true }
+	sooner := func(x, y Result) bool {
+		return x.Finish(l) < y.Finish(l) || x.Finish(l) == y.Finish(l) && x.CPU.Median < y.CPU.Median
+	}
+	facts := func(x Result) string {
+		return fmt.Sprintf("there after %.2f s: %.2f s to compress, %.2f s to send", x.Finish(l), x.Wall.Median, l.seconds(x.Size))
+	}
+	return r.choose("link of "+l.String(), all, sooner, facts)
 }
 
-func (r *Report) choose(purpose string, best func([]Result) (Result, string)) []Choice {
+func (r *Report) choose(purpose string, admits func(Result) bool, better func(x, y Result) bool, facts func(Result) string) []Choice {
 	var choices []Choice
 	for _, in := range r.Inputs {
-		results := r.Of(in.Name)
-		if len(results) == 0 {
+		best := first(r.Of(in.Name), admits, better)
+		if best == nil {
 			continue
 		}
-		result, why := best(results)
-		choices = append(choices, Choice{Input: in.Name, For: purpose, Result: result, Why: why})
+		c := Choice{Input: in.Name, For: purpose, Best: *best, BestWhy: facts(*best)}
+		c.Own = first(r.Of(in.Name), func(x Result) bool { return x.isOwn() && admits(x) }, better)
+		if c.Own != nil {
+			c.OwnWhy = facts(*c.Own)
+		}
+		choices = append(choices, c)
 	}
 	return choices
+}
+
+// first is the best of those that are admitted, and the first of equal ones; nil if there are none.
+func first(results []Result, admits func(Result) bool, better func(x, y Result) bool) *Result {
+	var best *Result
+	for i := range results {
+		if admits(results[i]) && (best == nil || better(results[i], *best)) {
+			best = &results[i]
+		}
+	}
+	return best
 }

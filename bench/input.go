@@ -19,8 +19,9 @@ import (
 type Input struct {
 	// Name is what the report calls it.
 	Name string
-	// Seed is that of a corpus, for the report.
-	Seed uint64
+	// Corpus says that Seed is what the bytes were made from, for the report.
+	Corpus bool
+	Seed   uint64
 	// Write writes the bytes to compress, plain. It must be set.
 	Write func(ctx context.Context, w io.Writer) error
 }
@@ -28,7 +29,7 @@ type Input struct {
 // Corpus is a seeded tar.
 func Corpus(s corpus.Spec) (Input, error) {
 	s, err := s.Resolved()
-	return Input{Name: s.Name, Seed: s.Seed, Write: s.Write}, err
+	return Input{Name: s.Name, Corpus: true, Seed: s.Seed, Write: s.Write}, err
 }
 
 // Directory is a directory as lbuild packs it: as an upper directory that has nothing below it.

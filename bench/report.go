@@ -24,7 +24,8 @@ type Report struct {
 // InputInfo says what was compressed.
 type InputInfo struct {
 	Name   string        `json:"name"`
-	Seed   uint64        `json:"seed"` // 0 also for what is no corpus
+	Corpus bool          `json:"corpus"` // made from a seed
+	Seed   uint64        `json:"seed"`
 	Size   int64         `json:"size_bytes"`
 	Digest digest.Digest `json:"digest"`
 }

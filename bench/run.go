@@ -104,7 +104,9 @@ func (r *runner) input(ctx context.Context, input Input, report *Report) (err er
 		results[i].Input, results[i].Codec, results[i].Workers = input.Name, c.codec.String(), c.workers
 		results[i].Parallel, results[i].Version = c.engine.parallel(), c.version
 	}
-	report.Inputs = append(report.Inputs, InputInfo{Name: input.Name, Seed: input.Seed, Size: b.size, Digest: b.digest})
+	report.Inputs = append(report.Inputs, InputInfo{
+		Name: input.Name, Corpus: input.Corpus, Seed: input.Seed, Size: b.size, Digest: b.digest,
+	})
 	report.Results = append(report.Results, results...)
 	report.summarize()
 	return nil

@@ -16,11 +16,31 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "\nMedians of %d runs; MB is 10^6 bytes. spread: slowest less fastest run, of the median. ×size, ×speed, ×cpu: of the\n"+
 		"baseline, %s. unpack: decompression, in MB of the input. memory: most that was resident while compressing.\n", r.Runs, r.Baseline)
+	if busy := r.busy(); busy != "" {
+		b.WriteString(busy)
+	}
 	if len(r.Missing) > 0 {
 		fmt.Fprintf(&b, "Left out, not on PATH: %s\n", strings.Join(r.Missing, ", "))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// quiet is which share of a core a codec without workers gets at least on a machine that does nothing else.
+const quiet = 0.85
+
+// busy warns of a machine that did other things meanwhile, so that seconds say little.
+func (r *Report) busy() string {
+	var wall, cpu float64
+	for _, x := range r.Results {
+		if !x.Parallel && x.Codec != None {
+			wall, cpu = wall+x.Wall.Median, cpu+x.CPU.Median
+		}
+	}
+	if wall == 0 || cpu >= quiet*wall {
+		return ""
+	}
+	return fmt.Sprintf("The machine was busy: codecs of one thread had %.0f%% of a core. Better compare cpu s than seconds.\n", 100*cpu/wall)
 }
 
 func (r *Report) writeMachine(b *strings.Builder) {
@@ -34,7 +54,7 @@ func (r *Report) writeMachine(b *strings.Builder) {
 
 func (r *Report) writeInput(b *strings.Builder, in InputInfo) {
 	fmt.Fprintf(b, "\n%s", in.Name)
-	if in.Seed != 0 {
+	if in.Corpus {
 		fmt.Fprintf(b, ", seed %d", in.Seed)
 	}
 	fmt.Fprintf(b, ": %.1f MB\n", float64(in.Size)/megabyte)

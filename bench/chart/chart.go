@@ -70,15 +70,15 @@ func fileName(input string) string {
 	return strings.TrimLeft(name, "-.")
 }
 
-// The size of a chart.
+// The width and resolution of a chart.
 const (
-	width  = 22 * vg.Centimeter
-	height = 13 * vg.Centimeter
-	dpi    = 120 // of the PNG
+	width = 22 * vg.Centimeter
+	dpi   = 120 // of the PNG
 )
 
 // save writes path.svg and path.png.
 func (c namedChart) save(path string) (files []string, err error) {
+	height := c.height()
 	svg := vgsvg.New(width, height)
 	png := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi))}
 	for _, to := range []struct {

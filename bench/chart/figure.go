@@ -7,7 +7,9 @@ import (
 	"strconv"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
@@ -35,11 +37,19 @@ type point struct {
 }
 
 const (
-	legendWidth = 4.6 * vg.Centimeter
+	legendWidth = 4.8 * vg.Centimeter
+	legendTop   = 1.2 * vg.Centimeter
+	legendLine  = 0.55 * vg.Centimeter
+	leastHeight = 13 * vg.Centimeter
 	margin      = 0.4 * vg.Centimeter
 	lineWidth   = 1.4 * vg.Millimeter / 2
 	glyphRadius = 1.2 * vg.Millimeter
 )
+
+// height is that of the whole, with room for the legend.
+func (f figure) height() vg.Length {
+	return max(leastHeight, legendTop+margin+vg.Length(len(f.series))*legendLine)
+}
 
 // draw draws on the whole of c: the plot on the left, the legend on the right of it.
 func (f figure) draw(c draw.Canvas) error {
@@ -50,7 +60,7 @@ func (f figure) draw(c draw.Canvas) error {
 	legend.Top, legend.Left = true, true
 	legend.Padding = vg.Millimeter
 	legend.ThumbnailWidth = vg.Centimeter
-	var labels placer
+	legend.TextStyle.Font.Variant = sans
 	for _, s := range f.series {
 		line, points, err := s.plotters()
 		if err != nil {
@@ -58,19 +68,26 @@ func (f figure) draw(c draw.Canvas) error {
 		}
 		p.Add(line, points)
 		legend.Add(s.name, line, points)
-		labels.add(s)
 	}
 	f.widen(p)
-	p.Add(&labels)
+	p.Add(&placer{f.series})
 	p.Draw(draw.Crop(c, margin, -legendWidth-margin, margin, -margin))
-	legend.Draw(draw.Crop(c, c.Size().X-legendWidth, -margin, 0, -1.5*vg.Centimeter))
+	legend.Draw(draw.Crop(c, c.Size().X-legendWidth, -margin, 0, -legendTop))
 	return nil
 }
+
+// sans is the kind of letters.
+const sans = font.Variant("Sans")
 
 func (f figure) axes() *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = f.title, f.x, f.y
 	p.Title.Padding = 4 * vg.Millimeter
+	for _, style := range []*text.Style{
+		&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label,
+	} {
+		style.Font.Variant = sans
+	}
 	p.X.Label.Padding, p.Y.Label.Padding = 2*vg.Millimeter, 2*vg.Millimeter
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
 	if f.xTicks != nil {

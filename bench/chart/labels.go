@@ -2,6 +2,7 @@ package chart
 
 import (
 	"image/color"
+	"math"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -10,13 +11,14 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// placer writes the labels of points beside them, where they are over no other label and no other point. A label that
+// placer writes the labels of points beside them, where they are over no other label, no point and no line. A label that
 // finds no place is left out.
-type placer struct{ points []point }
+type placer struct{ series []series }
 
-func (l *placer) add(s series) { l.points = append(l.points, s.points...) }
-
-const labelSize = font.Length(9)
+const (
+	labelSize = font.Length(9)
+	lineStep  = vg.Millimeter // between the places of a line that labels keep clear of
+)
 
 // Plot draws the labels; it is plot.Plotter's.
 func (l *placer) Plot(c draw.Canvas, p *plot.Plot) {
@@ -24,21 +26,40 @@ func (l *placer) Plot(c draw.Canvas, p *plot.Plot) {
 		Color: color.Gray{60}, Font: font.From(plot.DefaultFont, labelSize), XAlign: draw.XCenter, YAlign: draw.YCenter,
 		Handler: plot.DefaultTextHandler,
 	}
+	style.Font.Variant = sans
 	toX, toY := p.Transforms(&c)
-	var taken []vg.Rectangle
-	for _, point := range l.points {
-		taken = append(taken, around(vg.Point{X: toX(point.x), Y: toY(point.y)}, 2*glyphRadius, 2*glyphRadius))
-	}
-	for _, point := range l.points {
-		if point.label == "" {
-			continue
+	to := func(p point) vg.Point { return vg.Point{X: toX(p.x), Y: toY(p.y)} }
+	taken := l.drawn(to)
+	for _, s := range l.series {
+		for _, point := range s.points {
+			if point.label == "" {
+				continue
+			}
+			if box, free := place(to(point), style.Rectangle(point.label).Size(), taken, c.Rectangle); free {
+				taken = append(taken, box)
+				c.FillText(style, box.Min.Add(box.Max).Scale(0.5), point.label)
+			}
 		}
-		at := vg.Point{X: toX(point.x), Y: toY(point.y)}
-		if box, free := place(at, style.Rectangle(point.label).Size(), taken, c.Rectangle); free {
-			taken = append(taken, box)
-			c.FillText(style, vg.Point{X: (box.Min.X + box.Max.X) / 2, Y: (box.Min.Y + box.Max.Y) / 2}, point.label)
+	}
+}
+
+// drawn is where the points and lines are.
+func (l *placer) drawn(to func(point) vg.Point) (taken []vg.Rectangle) {
+	for _, s := range l.series {
+		for i, point := range s.points {
+			at := to(point)
+			taken = append(taken, around(at, 2*glyphRadius, 2*glyphRadius))
+			if i == 0 {
+				continue
+			}
+			back := to(s.points[i-1]).Sub(at)
+			steps := vg.Length(math.Ceil(math.Hypot(float64(back.X), float64(back.Y)) / float64(lineStep)))
+			for n := vg.Length(1); n < steps; n++ {
+				taken = append(taken, around(at.Add(back.Scale(n/steps)), lineWidth, lineWidth))
+			}
 		}
 	}
+	return taken
 }
 
 // place tries the places around a point.

@@ -9,18 +9,20 @@ import (
 	"github.com/lbuild/lbuild/bench"
 )
 
-const speedAxis = "speed in MB of the input per second (log scale)"
+// speedAxis is short because the library keeps room for its text as if the axis were linear.
+const speedAxis = "MB/s of the input"
 
 // sizeChart has a line for each codec, with most workers, through its levels.
 func sizeChart(title string, results []bench.Result) figure {
-	f := figure{
-		title: title + ": speed against size",
-		x:     "compressed size in % of the input",
-		y:     speedAxis,
-	}
-	most := map[string]int{} // workers
+	most, top := map[string]int{}, 1 // workers
 	for _, x := range results {
 		most[x.Codec] = max(most[x.Codec], x.Workers)
+		top = max(top, x.Workers)
+	}
+	f := figure{
+		title: title + ": speed (logarithmic) against size, up to " + workers(top),
+		x:     "compressed size in % of the input; the labels are levels",
+		y:     speedAxis,
 	}
 	for _, x := range results {
 		if x.Workers != most[x.Codec] {
@@ -30,7 +32,7 @@ func sizeChart(title string, results []bench.Result) figure {
 		i := slices.IndexFunc(f.series, func(s series) bool { return s.codec == name })
 		if i < 0 {
 			i = len(f.series)
-			f.series = append(f.series, series{name: legendName(name, x), codec: name})
+			f.series = append(f.series, series{name: name, codec: name})
 		}
 		f.series[i].points = append(f.series[i].points, point{100 * x.Ratio, x.Speed, level})
 	}
@@ -38,13 +40,6 @@ func sizeChart(title string, results []bench.Result) figure {
 		slices.SortStableFunc(s.points, func(a, b point) int { return cmp.Compare(a.x, b.x) })
 	}
 	return f
-}
-
-func legendName(codec string, x bench.Result) string {
-	if !x.Parallel {
-		return codec
-	}
-	return fmt.Sprintf("%s, %s", codec, workers(x.Workers))
 }
 
 func workers(n int) string {
@@ -56,7 +51,7 @@ func workers(n int) string {
 
 // workersChart has a line for each codec and level.
 func workersChart(title string, results []bench.Result) figure {
-	f := figure{title: title + ": speed against workers", x: "workers (log scale)", y: speedAxis}
+	f := figure{title: title + ": speed against workers, both logarithmic", x: "workers", y: speedAxis}
 	lines := map[string]int{} // of a codec
 	for _, x := range results {
 		if n := float64(x.Workers); !slices.Contains(f.xTicks, n) {

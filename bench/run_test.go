@@ -1,0 +1,385 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/gzip"
+	"go.uber.org/goleak"
+
+	"github.com/lbuild/lbuild/bench/corpus"
+	"github.com/lbuild/lbuild/diff"
+	"github.com/lbuild/lbuild/diff/compress"
+	"github.com/lbuild/lbuild/diff/layer"
+)
+
+func tiny(t testing.TB) Input {
+	t.Helper()
+	in, err := Corpus(corpus.Spec{Name: corpus.Text, Seed: 1, Size: 300_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+// copies is a codec of a test, which does what its functions say, else copies.
+func copies(name string, change func(*Custom)) Codec {
+	c := Codec{Name: name, Custom: &Custom{NewWriter: newCopy, NewReader: newPlain}}
+	if change != nil {
+		change(c.Custom)
+	}
+	return c
+}
+
+// libraries are all codecs that need no program.
+func libraries(t testing.TB) []Codec {
+	t.Helper()
+	var codecs []Codec
+	for _, name := range Names() {
+		if !strings.HasPrefix(name, "program/") {
+			codecs = append(codecs, Codec{Name: name})
+		}
+	}
+	return codecs
+}
+
+func TestRunMeasuresEveryCandidate(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	report, err := Run(context.Background(), Options{Inputs: []Input{tiny(t)}, Codecs: libraries(t), Workers: []int{2, 1, 2}, Runs: 2, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var labels []string
+	for _, r := range report.Results {
+		labels = append(labels, r.Label())
+		if len(r.Samples) != 2 || r.Size <= 0 || r.Speed <= 0 || r.DecompressSpeed <= 0 || !r.SameBytes {
+			t.Errorf("%s: %+v", r.Label(), r)
+		}
+		if r.Codec != None && r.Ratio > 0.5 {
+			t.Errorf("%s leaves %.0f%% of a text", r.Label(), 100*r.Ratio)
+		}
+	}
+	own := compress.Compression{}
+	want := []string{
+		"none", "std/gzip:6", "klauspost/gzip:5", "klauspost/zstd:3@1", "klauspost/zstd:3@2", "pgzip:6@1", "pgzip:6@2",
+		"lbuild/" + own.String() + "@1", "lbuild/" + own.String() + "@2", "lbuild/zstd:3@1", "lbuild/zstd:3@2",
+	}
+	if diff := cmp.Diff(want, labels); diff != "" {
+		t.Errorf("candidates (-want +got):\n%s", diff)
+	}
+	if report.Baseline != "std/gzip:6" {
+		t.Errorf("baseline is %s", report.Baseline)
+	}
+}
+
+func TestRunTakesTheCandidatesInTurn(t *testing.T) {
+	var got []string
+	_, err := Run(context.Background(), Options{
+		Inputs: []Input{tiny(t)}, Codecs: []Codec{{Name: None}, copies("own", nil)}, Baseline: "own", Runs: 2, Dir: t.TempDir(),
+		Progress: func(p Progress) {
+			got = append(got, fmt.Sprintf("%d/%d %s %s %d", p.Done, p.Total, p.Input, p.Codec, p.Run))
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"0/4 text  0", "0/4 text none 1", "1/4 text own 1", "2/4 text none 2", "3/4 text own 2", "4/4   0"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("progress (-want +got):\n%s", diff)
+	}
+}
+
+// liar gives back other bytes than it was given.
+type liar struct{ io.Reader }
+
+func (l liar) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if n > 0 {
+		p[n-1]++
+	}
+	return n, err
+}
+
+func (liar) Close() error { return nil }
+
+func TestWrongBytesAreDetected(t *testing.T) {
+	for name, read := range map[string]func(io.Reader) (io.ReadCloser, error){
+		"others": func(r io.Reader) (io.ReadCloser, error) { return liar{r}, nil },
+		"fewer":  func(r io.Reader) (io.ReadCloser, error) { return newPlain(io.LimitReader(r, 100)) },
+		"none":   func(io.Reader) (io.ReadCloser, error) { return newPlain(strings.NewReader("")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			broken := copies("broken", func(c *Custom) { c.NewReader = read })
+			_, err := Run(context.Background(), Options{Inputs: []Input{tiny(t)}, Codecs: []Codec{broken}, Baseline: None, Dir: t.TempDir()})
+			if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "broken") {
+				t.Errorf("error is %v, want %v of broken", err, ErrCorrupt)
+			}
+		})
+	}
+}
+
+func TestFailuresNameTheCandidate(t *testing.T) {
+	cause := errors.New("no more room")
+	for name, change := range map[string]func(*Custom){
+		"writer": func(c *Custom) {
+			c.NewWriter = func(io.Writer, int, int) (io.WriteCloser, error) { return nil, cause }
+		},
+		"reader": func(c *Custom) { c.NewReader = func(io.Reader) (io.ReadCloser, error) { return nil, cause } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := Options{Inputs: []Input{tiny(t)}, Codecs: []Codec{copies("failing", change)}, Baseline: None, Dir: t.TempDir()}
+			if _, err := Run(context.Background(), opts); !errors.Is(err, cause) || !strings.Contains(err.Error(), "text: failing") {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+}
+
+func TestMissingProgramsAreNamed(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	codecs, err := ParseCodecs("program/pigz,program/zstd:3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Run(context.Background(), Options{Inputs: []Input{tiny(t)}, Codecs: codecs})
+	if !errors.Is(err, ErrNotInstalled) || !strings.Contains(err.Error(), "pigz") || !strings.Contains(err.Error(), "zstd") {
+		t.Errorf("error is %v, want %v for both", err, ErrNotInstalled)
+	}
+	known, missing := DefaultCodecs()
+	if diff := cmp.Diff([]string{Pigz, Igzip, ZstdProgram}, missing); diff != "" {
+		t.Errorf("missing (-want +got):\n%s", diff)
+	}
+	if slices.ContainsFunc(known, func(c Codec) bool { return strings.HasPrefix(c.Name, "program/") }) {
+		t.Errorf("the defaults are %v", known)
+	}
+}
+
+func TestInstalledProgramsAreMeasured(t *testing.T) {
+	for _, name := range []string{Pigz, Igzip, ZstdProgram} {
+		t.Run(name, func(t *testing.T) {
+			e, err := (Codec{Name: name}).engine()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.program.path(); err != nil && os.Getenv("LBUILD_TEST_STRICT") == "1" {
+				t.Fatal(err)
+			} else if err != nil {
+				t.Skip("missing: ", err)
+			}
+			report, err := Run(context.Background(), Options{
+				Inputs: []Input{tiny(t)}, Codecs: []Codec{{Name: name, Level: e.max}}, Workers: []int{2}, Runs: 1, Dir: t.TempDir(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := report.Results[0]; r.CPU.Median <= 0 || r.Memory < 1<<20 || r.Version == "" || r.Ratio > 0.5 {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+func TestCancelEndsProgramsAndLeavesNoFile(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	bin, dir := t.TempDir(), t.TempDir()
+	pidFile := filepath.Join(bin, "pid")
+	script := "#!/bin/sh\n[ $1 = --version ] && exit\necho $$ > " + pidFile + ".new && mv " + pidFile + ".new " + pidFile + "\nexec sleep 600\n"
+	if err := os.WriteFile(filepath.Join(bin, "pigz"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	cause := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	go func() {
+		for range 1000 {
+			if _, err := os.Stat(pidFile); err == nil {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		cancel(cause)
+	}()
+	_, err := Run(ctx, Options{Inputs: []Input{tiny(t)}, Codecs: []Codec{{Name: Pigz}}, Baseline: Pigz, Dir: dir})
+	if !errors.Is(err, cause) {
+		t.Errorf("error is %v, want %v", err, cause)
+	}
+	pid, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("/proc/" + strings.TrimSpace(string(pid))); err == nil {
+		t.Error("the program still runs")
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestCancelEndsLibraries(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	for _, codec := range libraries(t) {
+		cause := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(context.Background())
+		endless := Input{Name: "endless", Write: func(ctx context.Context, w io.Writer) error {
+			return corpus.Spec{Size: 3_000_000}.Write(ctx, w)
+		}}
+		_, err := Run(ctx, Options{
+			Inputs: []Input{endless}, Codecs: []Codec{codec}, Baseline: codec.Name, Dir: t.TempDir(),
+			Progress: func(p Progress) {
+				if p.Codec != "" {
+					cancel(cause)
+				}
+			},
+		})
+		if !errors.Is(err, cause) {
+			t.Errorf("%s: error is %v, want %v", codec, err, cause)
+		}
+	}
+}
+
+func TestProgramsThatFailAreQuoted(t *testing.T) {
+	bin := t.TempDir()
+	script := "#!/bin/sh\necho the disk is on fire >&2\nexit 3\n"
+	if err := os.WriteFile(filepath.Join(bin, "igzip"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin)
+	_, err := Run(context.Background(), Options{Inputs: []Input{tiny(t)}, Codecs: []Codec{{Name: Igzip}}, Baseline: Igzip, Dir: t.TempDir()})
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok || exit.ExitCode() != 3 || !strings.Contains(err.Error(), "the disk is on fire") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestBaselineIsMeasuredToo(t *testing.T) {
+	for text, want := range map[string][]string{
+		"":            {"none", "std/gzip:6"},
+		"none":        {"none"},
+		"pgzip:2":     {"none", "pgzip:2@1"},
+		"pgzip:2@3":   {"none", "pgzip:2@3"},
+		"std/gzip:@1": nil,
+		"pgzip@0":     nil,
+		"pgzip:1-2":   nil,
+		"std/gzip@2":  nil,
+		"unknown":     nil,
+	} {
+		p, err := newPlan(context.Background(), Options{Codecs: []Codec{{Name: None}}, Workers: []int{1, 2}, Baseline: text})
+		if want == nil {
+			if err == nil {
+				t.Errorf("baseline %q was taken", text)
+			}
+			continue
+		}
+		var got []string
+		if err == nil {
+			for _, c := range p.candidates {
+				got = append(got, c.label())
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" || err == nil && p.baseline.label() != want[len(want)-1] {
+			t.Errorf("baseline %q: %v, candidates (-want +got):\n%s", text, err, diff)
+		}
+	}
+}
+
+func TestOptionsThatCannotBeAreRefused(t *testing.T) {
+	for name, opts := range map[string]Options{
+		"no workers":     {Workers: []int{0}},
+		"one name twice": {Inputs: []Input{tiny(t), tiny(t)}},
+		"unknown codec":  {Codecs: []Codec{{Name: "lzma"}}},
+		"level too high": {Codecs: []Codec{{Name: StdGzip, Level: 10}}},
+		"empty input":    {Inputs: []Input{{Name: "empty", Write: func(context.Context, io.Writer) error { return nil }}}},
+	} {
+		if _, err := Run(context.Background(), opts); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestCodecsAreReadAsTheyAreWritten(t *testing.T) {
+	codecs, err := ParseCodecs("none,std/gzip,pgzip:1-3,program/zstd:19")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range codecs {
+		got = append(got, c.String())
+	}
+	want := []string{"none", "std/gzip:6", "pgzip:1", "pgzip:2", "pgzip:3", "program/zstd:19"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("codecs (-want +got):\n%s", diff)
+	}
+	for _, text := range []string{"", ",", "lzma", "none:1", "std/gzip:0", "std/gzip:10", "std/gzip:3-1", "std/gzip:1-999999999", "std/gzip:a"} {
+		if codecs, err := ParseCodecs(text); err == nil {
+			t.Errorf("ParseCodecs(%q) = %v", text, codecs)
+		}
+	}
+}
+
+func written(t *testing.T, in Input) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := in.Write(context.Background(), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestDirectoriesAreReadAsLayers(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := (Tree{Files: 20, Max: 5000}).Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	var want bytes.Buffer
+	changes := diff.Upper(context.Background(), diff.UpperOptions{Upper: dir})
+	_, err := layer.Write(context.Background(), &want, changes, layer.Options{Compression: compress.Compression{Name: compress.None}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(written(t, Directory(dir)), want.Bytes()) {
+		t.Error("the bytes are not those of its layer")
+	}
+}
+
+func TestFilesAreDecompressedFirst(t *testing.T) {
+	plain := written(t, tiny(t))
+	var zipped bytes.Buffer
+	w := gzip.NewWriter(&zipped)
+	_, err := w.Write(plain)
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"a.tar": plain, "a.tar.gz": zipped.Bytes()} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(written(t, File(path)), plain) {
+			t.Errorf("%s gives other bytes", name)
+		}
+	}
+}
+
+func ExampleRun() {
+	small, err := Corpus(corpus.Spec{Name: corpus.Sparse, Size: 1_000_000})
+	if err != nil {
+		panic(err)
+	}
+	report, err := Run(context.Background(), Options{Inputs: []Input{small}, Codecs: []Codec{{Name: LbuildZstd}}, Runs: 1})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(report.Recommend(Smallest)[0].Own.Codec)
+	// Output: lbuild/zstd:3
+}
