@@ -43,6 +43,7 @@ func runScripts(t *testing.T, dir string, setup func(*testscript.Env) error) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   exits,
 			"busybox": copyBusybox,
+			"csv":     checkCSV,
 
 			"registry": startRegistry,
 		},

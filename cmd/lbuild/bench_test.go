@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// checkCSV compares the number of lines, and asks for columns in which every line has something: csv FILE LINES COLUMN…
+func checkCSV(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: csv FILE LINES COLUMN…")
+	}
+	rows, err := csv.NewReader(strings.NewReader(ts.ReadFile(args[0]))).ReadAll()
+	ts.Check(err)
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if len(rows) != want {
+		ts.Fatalf("%d lines, want %d", len(rows), want)
+	}
+	for _, column := range args[2:] {
+		i := slices.Index(rows[0], column)
+		if i < 0 {
+			ts.Fatalf("no column %s in %v", column, rows[0])
+		}
+		for n, row := range rows {
+			if row[i] == "" {
+				ts.Fatalf("line %d has no %s", n+1, column)
+			}
+		}
+	}
+}
+
+// TestBenchEndsOnSignals starts the program of this test as lbuild, and interrupts it while a child of it works.
+func TestBenchEndsOnSignals(t *testing.T) {
+	dir := t.TempDir()
+	var stderr bytes.Buffer
+	cmd := exec.Command("lbuild", "bench", "--size", "500MB", "--codecs", "std/gzip:9")
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	child := childOf(t, cmd.Process.Pid, benchPassName)
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	var err error
+	select {
+	case err = <-ended:
+	case <-time.After(20 * time.Second):
+		_ = cmd.Process.Kill()
+		t.Fatal("bench goes on after SIGTERM")
+	}
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok || exit.ExitCode() != 143 || !strings.Contains(stderr.String(), "error: terminated") {
+		t.Errorf("ended with %v, want status 143: %s", err, stderr.String())
+	}
+	if _, err := os.Stat(filepath.Join("/proc", child)); err == nil {
+		t.Errorf("process %s still runs", child)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// childOf waits for a child whose arguments hold a word, and returns its id.
+func childOf(t *testing.T, parent int, word string) string {
+	t.Helper()
+	children := filepath.Join("/proc", strconv.Itoa(parent), "task", "*", "children")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for ctx.Err() == nil {
+		files, _ := filepath.Glob(children)
+		for _, file := range files {
+			list, _ := os.ReadFile(file)
+			for _, pid := range strings.Fields(string(list)) {
+				if args, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline")); strings.Contains(string(args), word) {
+					return pid
+				}
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("no child %s within a minute", word)
+	return ""
+}
