@@ -53,13 +53,14 @@ const benchBarWidth = 30
 
 // benchBar is a bar with what is being measured beside it.
 type benchBar struct {
+	w        io.Writer
 	progress *mpb.Progress
 	bar      *mpb.Bar
 	now      chan string // what is being measured
 }
 
 func newBenchBar(w io.Writer) *benchBar {
-	b := &benchBar{progress: mpb.New(mpb.WithOutput(w)), now: make(chan string, 1)}
+	b := &benchBar{w: w, progress: mpb.New(mpb.WithOutput(w)), now: make(chan string, 1)}
 	text := "starting"
 	what := decor.Any(func(decor.Statistics) string {
 		select {
@@ -86,6 +87,8 @@ func (b *benchBar) Show(p bench.Progress) {
 }
 
 func (b *benchBar) Close() {
+	// The terminal may have echoed a key; the last frame is erased from where the cursor is.
+	_, _ = io.WriteString(b.w, "\r")
 	b.bar.Abort(true)
 	b.progress.Wait()
 }
