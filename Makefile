@@ -80,9 +80,13 @@ bin/tools/%: $(TOOLS)
 	CGO_ENABLED=0 $(GO) build -modfile=$(TOOLS) -o $@ $(PACKAGE)
 	@touch $@
 
+# BENCH holds flags for lbuild bench. See docs/bench.md.
+BENCH ?=
 .PHONY: bench
-bench: ## how fast layers are packed
+bench: bin/lbuild ## how fast layers are packed, and codecs compared: figures and charts in out/bench
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./bench/...
+	@mkdir -p out/bench
+	bin/lbuild bench --seed 1 --size 64MB --runs 3 --json out/bench/report.json --csv out/bench/runs.csv --plots out/bench $(BENCH)
 
 .PHONY: clean
 clean: ## remove what make made; the downloads of the demo too
