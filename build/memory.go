@@ -15,9 +15,9 @@ import (
 // DefaultMemory is what Options.Memory is where it is 0, in bytes.
 const DefaultMemory = 192 << 20
 
-// layerMemory is what a layer takes besides its compressors, in bytes: the pieces of its tar, and the buffers of the
-// files that are read and of the blob that is written.
-const layerMemory = 4 << 20
+// layerMemory is what a layer takes besides its compressors, in bytes: small files that are read ahead, the pieces of its
+// tar, and the buffers of the blob.
+const layerMemory = 8 << 20
 
 // leastWorkers are those without which nothing is compressed.
 const leastWorkers = 2

@@ -12,7 +12,9 @@ import (
 func TestWorkIsHiddenWhereStepsRun(t *testing.T) {
 	step := func(id string, state State) Event { return Event{Type: EventStep, ID: id, State: state} }
 	pack := func(state State) Event { return Event{Type: EventPack, State: state} }
-	push := func(blob string, state State) Event { return Event{Type: EventPush, Name: "x", Digest: blob, State: state} }
+	push := func(blob string, state State) Event {
+		return Event{Type: EventPush, Name: "x", Digest: blob, State: state}
+	}
 	nothing := Event{Type: EventPush, Name: "x", State: StateStarted} // a push without a blob on its way
 	for _, test := range []struct {
 		name             string

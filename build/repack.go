@@ -93,8 +93,11 @@ func squeeze(blob *snapshot.BlobWriter, plain io.Reader, c compress.Compression,
 	if err != nil {
 		return 0, 0, "", err
 	}
-	in, err = io.Copy(w, plain)
-	if err = errors.Join(err, w.Close()); err != nil {
+	if in, err = io.Copy(w, plain); err != nil {
+		w.Drop()
+		return 0, 0, "", err
+	}
+	if err := w.Close(); err != nil {
 		return 0, 0, "", err
 	}
 	return in, count.n, hash.Digest(), nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -125,6 +126,49 @@ func TestManyLayersAtOnce(t *testing.T) {
 	for _, c := range []string{"gzip", "zstd", "zstd:19"} {
 		m.checkMemory("four layers at once as "+c, m.mustMeasure(dir, "--jobs", "16", "--compression", c))
 	}
+}
+
+// budgetSlack is what lbuild may take besides its --memory-budget.
+const budgetSlack = 96 << 20 // bytes
+
+// TestTheMemoryBudgetHolds packs the same layers in different budgets.
+func TestTheMemoryBudgetHolds(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t)
+	m.env = []string{"GOMAXPROCS=16"}
+	dir := m.context("-- Buildfile --\nFROM base\nCOPY noise /1\nCOPY noise /2\nCOPY noise /3\n")
+	m.writeNoise(filepath.Join(dir, "noise"), rounds(40, 400)<<20)
+	for codec, budgets := range map[string][]int{"none": {16}, "gzip": {16, 64}, "zstd": {64}} {
+		for _, mib := range budgets {
+			o := m.mustMeasure(dir, "--jobs", "16", "--compression", codec, "--no-cache", "--debug", "--memory-budget", fmt.Sprint(mib, "m"))
+			peak, allowed := m.debuggedMemory(o.stderr)
+			t.Logf("%s in %d MiB: %d MiB at most, of which packing was allowed %d", codec, mib, peak>>20, allowed>>20)
+			if budget := int64(mib) << 20; allowed > budget || peak > budget+budgetSlack {
+				t.Errorf("%s in %d MiB: %d MiB, and packing was allowed %d", codec, mib, peak>>20, allowed>>20)
+			}
+		}
+	}
+	o := m.measure(dir, "--compression", "zstd", "--memory-budget", "8m")
+	if o.code != 2 || !strings.Contains(o.stderr, "a memory budget of 8MiB is too small: to pack a layer as zstd") {
+		t.Errorf("too small a budget: status %d, %s", o.code, o.stderr)
+	}
+}
+
+// debuggedMemory reads what --debug says of the memory at the end.
+func (m *meter) debuggedMemory(stderr string) (peak, allowed int64) {
+	m.Helper()
+	found := regexp.MustCompile(`(?m)^peak memory (\S+); packing was allowed (\S+) of its budget of \S+$`).FindStringSubmatch(stderr)
+	if found == nil {
+		m.Fatalf("--debug says nothing of the memory:\n%s", stderr)
+	}
+	for i, n := range []*int64{&peak, &allowed} {
+		var mib float64
+		if _, err := fmt.Sscanf(found[i+1], "%fMiB", &mib); err != nil {
+			m.Fatalf("%q: %v", found[i+1], err)
+		}
+		*n = int64(mib * (1 << 20))
+	}
+	return peak, allowed
 }
 
 // unpackedLayout unpacks a layout and returns its directory.

@@ -18,7 +18,8 @@ import (
 func TestTheSummaryAlignsItsColumns(t *testing.T) {
 	var out bytes.Buffer
 	writeSummary(&out, 0, &build.Result{
-		Names: []string{"docker.io/library/app:1", "example.com:5000/app:1"},
+		Names:   []string{"docker.io/library/app:1", "example.com:5000/app:1"},
+		Packing: build.Work{Seconds: 6.2, Hidden: 5.1}, Pushing: build.Work{Seconds: 0.01},
 		Layers: []build.Layer{
 			{Base: true, Cached: true, CreatedBy: "/bin/sh -c #(nop) ADD file:abc in / ", Size: 48_000_000},
 			{Line: 3, CreatedBy: "RUN apt-get update && apt-get install -y --no-install-recommends make", Size: 1_234_567, UncompressedSize: 98_765_432, Seconds: 75, PackSeconds: 1.26, Unchanged: 2, UnchangedBytes: 12_000_000},
