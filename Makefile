@@ -45,6 +45,8 @@ quick: ## unit tests alone
 .PHONY: race
 race: build
 	$(GOTEST) -race ./...
+	@# With the race detector these try few mounts and few histories, and leave out what traces system calls.
+	$(GOTEST) ./diff/layer ./diff/difftest
 
 .PHONY: integration
 integration: build

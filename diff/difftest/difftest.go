@@ -22,7 +22,7 @@ type Input struct {
 	Upper string
 	// Merged is where the overlay is mounted.
 	Merged string
-	// UserXattr says that overlay's marks are in user.overlay. instead of trusted.overlay..
+	// UserXattr says that overlay's marks are attributes whose names begin with user.overlay and not trusted.overlay.
 	UserXattr bool
 	// MountOptions are the options of the mount, without its directories.
 	MountOptions []string

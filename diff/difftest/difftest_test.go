@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,10 +42,10 @@ func Example() {
 }
 
 // TestLbuildPassesEveryRowOnEveryMount is the table test of lbuild's differ: all rows, on all kinds of mounts, to the
-// last entry.
+// last entry. With the race detector it is one kind.
 func TestLbuildPassesEveryRowOnEveryMount(t *testing.T) {
 	treetest.NeedRoot(t)
-	difftest.Test(t, lbuild, difftest.Options{Exact: true, Mounts: difftest.Mounts()})
+	difftest.Test(t, lbuild, difftest.Options{Exact: true, Mounts: mounts()})
 }
 
 // inNamespace is set in the environment of a test that runs itself again in a user namespace.
@@ -54,7 +53,7 @@ const inNamespace = "LBUILD_TEST_IN_NAMESPACE"
 
 func TestLbuildPassesEveryRowInAUserNamespace(t *testing.T) {
 	if os.Getenv(inNamespace) != "" {
-		difftest.Test(t, lbuild, difftest.Options{Exact: true, Mounts: difftest.UserMounts()})
+		difftest.Test(t, lbuild, difftest.Options{Exact: true, Mounts: userMounts()})
 		return
 	}
 	treetest.NeedRoot(t)
@@ -134,43 +133,43 @@ func TestRunFailsWrongDiffers(t *testing.T) {
 		name   string
 		change func(*tar.Header) bool
 		fails  []string
+		passes []string
 	}{
-		{"nothing", func(*tar.Header) bool { return true }, nil},
+		{"nothing", func(*tar.Header) bool { return true }, nil, strings.Fields("1 2 3 4 7 8 9 10 11 13 14 19 20")},
 		{"stamps deletions", func(h *tar.Header) bool {
 			if whiteout(h) {
 				h.ModTime = time.Unix(5, 0)
 			}
 			return true
-		}, []string{"1"}},
-		{"forgets deletions", func(h *tar.Header) bool { return !whiteout(h) }, []string{"1", "2", "3", "14"}},
-		{"forgets directories", func(h *tar.Header) bool { return h.Typeflag != tar.TypeDir }, []string{"7", "9", "13", "14"}},
+		}, []string{"1"}, []string{"2"}},
+		{"forgets deletions", func(h *tar.Header) bool { return !whiteout(h) }, []string{"1", "2", "3", "14"}, []string{"4"}},
+		{"forgets directories", func(h *tar.Header) bool { return h.Typeflag != tar.TypeDir }, []string{"7", "9", "13", "14"}, []string{"6"}},
 		{"forgets attributes", func(h *tar.Header) bool {
 			h.PAXRecords, h.Xattrs = nil, nil //nolint:staticcheck // the reader fills both
 			return true
-		}, []string{"7", "8"}},
-		{"forgets the root", func(h *tar.Header) bool { return h.Name != "./" }, []string{"9"}},
-		{"forgets links", func(h *tar.Header) bool { return h.Typeflag != tar.TypeLink }, []string{"10", "11", "14"}},
+		}, []string{"7", "8"}, []string{"1"}},
+		{"forgets the root", func(h *tar.Header) bool { return h.Name != "./" }, []string{"9"}, []string{"13"}},
+		{"forgets links", func(h *tar.Header) bool { return h.Typeflag != tar.TypeLink }, []string{"10", "11", "14"}, []string{"12"}},
 		{"cuts owners", func(h *tar.Header) bool {
 			h.Uid %= 1 << 21
 			return true
-		}, []string{"19"}},
+		}, []string{"19"}, []string{"13"}},
 		{"rounds modes", func(h *tar.Header) bool {
 			h.Mode &= 0o777
 			return true
-		}, []string{"11", "13", "19"}},
+		}, []string{"11", "13", "19"}, []string{"10"}},
 		{"tells names", func(h *tar.Header) bool {
 			h.Uname = "root"
 			return true
-		}, []string{"20"}},
+		}, []string{"20"}, []string{"13"}},
 		{"tells access times", func(h *tar.Header) bool {
 			h.Format, h.AccessTime = tar.FormatPAX, time.Unix(1_700_000_000, 0)
 			return true
-		}, []string{"20"}},
+		}, []string{"20"}, []string{"13"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var failed []string
-			rows := []string{"1", "2", "3", "4", "7", "8", "9", "10", "11", "13", "14", "19", "20"}
-			for _, r := range only(t, spoiled(c.change), difftest.Options{}, rows...) {
+			for _, r := range only(t, spoiled(c.change), difftest.Options{}, append(c.fails, c.passes...)...) {
 				if !r.Pass {
 					failed = append(failed, r.Row.ID)
 				}
@@ -178,13 +177,8 @@ func TestRunFailsWrongDiffers(t *testing.T) {
 					t.Errorf("row %s passes: %t, because %q", r.Row.ID, r.Pass, r.Reason)
 				}
 			}
-			for _, id := range c.fails {
-				if !slices.Contains(failed, id) {
-					t.Errorf("row %s passes, only %v fail", id, failed)
-				}
-			}
-			if c.fails == nil && failed != nil {
-				t.Errorf("rows %v fail", failed)
+			if d := cmp.Diff(c.fails, failed); d != "" {
+				t.Errorf("rows that fail (-want +got):\n%s", d)
 			}
 		})
 	}

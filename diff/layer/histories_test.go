@@ -24,7 +24,6 @@ import (
 )
 
 const (
-	historyCount  = 2000
 	historyLength = 40 // operations
 	frozenLength  = 15 // operations in an upper directory that becomes a lower one
 

@@ -8,27 +8,6 @@ import (
 
 var mounts = []row{
 	{
-		name:  "a renamed directory is whole under its new name",
-		mount: []string{"redirect_dir=on"},
-		lower: []string{"a/\na/f \"x\"\na/sub/ mode=0700\na/sub/g \"y\""},
-		step:  `mv a b; printf z >b/n`,
-		want:  ".wh.a\nb/\nb/f \"x\"\nb/n \"z\"\nb/sub/ mode=0700\nb/sub/g \"y\"",
-	},
-	{
-		name:  "a directory renamed over another hides it",
-		mount: []string{"redirect_dir=on"},
-		lower: []string{"a/\na/f", "b/\nb/old"},
-		step:  `rm -r b; mv a b`,
-		want:  ".wh.a\nb/\nb/.wh..wh..opq\nb/f",
-	},
-	{
-		name:  "a directory renamed into another directory, and one in it renamed too",
-		mount: []string{"redirect_dir=on"},
-		lower: []string{"a/\na/s/\na/s/f\nd/"},
-		step:  `mv a d/b; mv d/b/s d/b/t; rm d/b/t/f; touch d/b/t/g`,
-		want:  ".wh.a\nd/\nd/b/\nd/b/t/\nd/b/t/g",
-	},
-	{
 		name:  "a directory is renamed into one that other lower directories have",
 		mount: []string{"redirect_dir=on"},
 		lower: []string{"d/", "a/\na/f \"x\"", "a/\na/g \"y\""},
@@ -41,50 +20,6 @@ var mounts = []row{
 		lower: []string{"a/ trusted.overlay.opaque=\"y\"\na/b/\na/b/f", "a/\na/b/\na/b/hidden"},
 		step:  `mv a/b c`,
 		want:  "a/\na/.wh.b\nc/\nc/f",
-	},
-	{
-		name:  "a directory renamed away and back is nothing",
-		mount: []string{"redirect_dir=on"},
-		lower: []string{"a/\na/f"},
-		step:  `mv a b; mv b a`,
-	},
-	{
-		name:  "a file whose bytes stayed below is whole",
-		mount: []string{"metacopy=on", "redirect_dir=on"},
-		lower: []string{"d/\nd/f \"x\"", "d/\nd/g \"y\""},
-		step:  `chmod -R 0700 d`,
-		want:  "d/ mode=0700\nd/f \"x\" mode=0700\nd/g \"y\" mode=0700",
-	},
-	{
-		name:  "a renamed file whose bytes stayed below is whole",
-		mount: []string{"metacopy=on", "redirect_dir=on"},
-		lower: []string{"d/\nd/f \"x\"\ne/"},
-		step:  `chmod 0700 d/f; mv d/f e/g`,
-		want:  "d/\nd/.wh.f\ne/\ne/g \"x\" mode=0700",
-	},
-	{
-		name:  "a file renamed twice in its directory",
-		mount: []string{"metacopy=on", "redirect_dir=on"},
-		lower: []string{"f \"x\""},
-		step:  `chmod 0700 f; mv f g; mv g h`,
-		want:  ".wh.f\nh \"x\" mode=0700",
-	},
-	{
-		name:  "linked lower files on a mount with an index",
-		mount: []string{"index=on"},
-		lower: []string{"a \"x\"\nb => a"},
-		step:  `printf y >a; touch b`,
-		want:  "a \"y\"\nb => a",
-
-		onlyRoot: "an index",
-	},
-	{
-		name:  "all marks in the user's namespace",
-		mount: []string{"userxattr"},
-		lower: []string{"d/\nd/f\ne/"},
-		step:  `rm -r d; mkdir d; setfattr -n user.k -v v e`,
-		opts:  diff.UpperOptions{UserXattr: true},
-		want:  "d/\nd/.wh..wh..opq\ne/ user.k=\"v\"",
 	},
 }
 

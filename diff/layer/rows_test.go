@@ -31,6 +31,8 @@ type row struct {
 	unpackLoses string
 }
 
+// TestLayerHoldsWhatAStepChanged has the rows that diff/difftest has not: explicit whiteouts, warnings, marks set by hand,
+// and single fields. It also packs whole trees.
 func TestLayerHoldsWhatAStepChanged(t *testing.T) {
 	treetest.NeedPrograms(t, "perl", "setfattr", "setcap")
 	for _, r := range rows() {
@@ -39,7 +41,7 @@ func TestLayerHoldsWhatAStepChanged(t *testing.T) {
 }
 
 func rows() []row {
-	return slices.Concat(deletions, directories, files, links, metadata, names, mounts, foreign)
+	return slices.Concat(deletions, directories, files, links, metadata, kinds, mounts, foreign)
 }
 
 func (r row) run(t *testing.T) {

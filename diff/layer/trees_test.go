@@ -121,8 +121,6 @@ func TestTreesOfAnyHistoryUnpackToTheNewTree(t *testing.T) {
 	})
 }
 
-const treesHistories = 300
-
 // unpackTrees unpacks the layer of two trees over the old one, which must give the new one.
 func unpackTrees(s *scope, old, now string) treetest.View {
 	ctx := context.Background()
