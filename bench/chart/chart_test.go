@@ -1,0 +1,155 @@
+package chart
+
+import (
+	"encoding/xml"
+	"errors"
+	"image/png"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"gonum.org/v1/plot/vg"
+
+	"github.com/lbuild/lbuild/bench"
+)
+
+// made is a report with two inputs, one of them with several numbers of workers.
+func made() *bench.Report {
+	result := func(input, codec string, workers int, ratio, speed float64) bench.Result {
+		return bench.Result{Input: input, Codec: codec, Workers: workers, Parallel: strings.HasPrefix(codec, "lbuild/"), Ratio: ratio, Speed: speed}
+	}
+	return &bench.Report{
+		Inputs: []bench.InputInfo{{Name: "/usr/lib", Size: 5e6}, {Name: "docker.io/app:1@x", Size: 1e6}},
+		Results: []bench.Result{
+			result("/usr/lib", "none", 1, 1, 1500),
+			result("/usr/lib", "std/gzip:6", 1, 0.40, 50),
+			result("/usr/lib", "lbuild/gzip:1", 1, 0.45, 300),
+			result("/usr/lib", "lbuild/gzip:1", 4, 0.45, 1000),
+			result("/usr/lib", "lbuild/gzip:5", 1, 0.41, 170),
+			result("/usr/lib", "lbuild/gzip:5", 4, 0.41, 600),
+			result("/usr/lib", "mine", 1, 0.5, 20),
+			result("docker.io/app:1@x", "std/gzip:6", 1, 1.0001, 40),
+		},
+	}
+}
+
+func TestChartsAreWrittenAsSVGAndPNG(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	files, err := Write(dir, made())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, file := range files {
+		names = append(names, strings.TrimPrefix(file, dir+"/"))
+	}
+	want := []string{
+		"usr-lib-speed-size.svg", "usr-lib-speed-size.png", "usr-lib-speed-workers.svg", "usr-lib-speed-workers.png",
+		"docker.io-app-1-x-speed-size.svg", "docker.io-app-1-x-speed-size.png",
+	}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, ".png") {
+			isPNG(t, file)
+		}
+	}
+}
+
+func isPNG(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	picture, err := png.Decode(f)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	if size := picture.Bounds().Size(); size.X < 1000 || size.Y < 500 {
+		t.Errorf("%s is %v", path, size)
+	}
+}
+
+func TestChartsSayWhatTheyShow(t *testing.T) {
+	files, err := Write(t.TempDir(), made())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string][]string{
+		files[0]: {
+			"/usr/lib, 5.0 MB: speed (logarithmic) against size, up to 4 workers", "compressed size in % of the input; the labels are levels",
+			"MB/s of the input", "std/gzip", "lbuild/gzip", "mine", "1", "5", "6", "100", "1000",
+		},
+		files[2]: {"workers", "std/gzip:6", "lbuild/gzip:1", "lbuild/gzip:5", "mine", "1", "4"},
+	} {
+		texts := textsOf(t, file)
+		for _, text := range want {
+			if !texts[text] {
+				t.Errorf("%s does not say %q, but %v", filepath.Base(file), text, texts)
+			}
+		}
+		if texts["none"] {
+			t.Errorf("%s has none", filepath.Base(file))
+		}
+	}
+}
+
+// textsOf are the texts of an SVG.
+func textsOf(t *testing.T, path string) map[string]bool {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	texts := map[string]bool{}
+	for d := xml.NewDecoder(f); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return texts
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if text, ok := token.(xml.CharData); ok {
+			texts[strings.TrimSpace(string(text))] = true
+		}
+	}
+}
+
+func TestLabelsKeepClearOfEachOther(t *testing.T) {
+	within := vg.Rectangle{Max: vg.Point{X: 100, Y: 100}}
+	at, size := vg.Point{X: 50, Y: 50}, vg.Point{X: 8, Y: 8}
+	taken := []vg.Rectangle{around(at, 2*glyphRadius, 2*glyphRadius)}
+	placed := 0
+	for {
+		box, free := place(at, size, taken, within)
+		if !free {
+			break
+		}
+		if overlapsAny(box, taken) || !inside(box, within) {
+			t.Fatalf("%v is over another or outside", box)
+		}
+		taken = append(taken, box)
+		placed++
+	}
+	if placed < 4 {
+		t.Errorf("%d labels found a place around a point, want 4 at least", placed)
+	}
+}
+
+func TestAxesHaveTicksOnWholeFigures(t *testing.T) {
+	var got []string
+	for _, tick := range decades(7, 600) {
+		got = append(got, tick.Label)
+	}
+	if diff := cmp.Diff([]string{"10", "20", "50", "100", "200", "500"}, got); diff != "" {
+		t.Errorf("ticks (-want +got):\n%s", diff)
+	}
+}
