@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"iter"
@@ -335,30 +334,4 @@ func TestWriteRefusesAnAttributeNameThatATarCannotHold(t *testing.T) {
 	if err := fails(t, one(c), io.Discard); !errors.As(err, &pathErr) || pathErr.Path != "d" {
 		t.Errorf("error is %v", err)
 	}
-}
-
-func ExampleWrite() {
-	dir, err := os.MkdirTemp("", "example")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	if err := os.WriteFile(filepath.Join(dir, "hello"), []byte("hello, world"), 0o644); err != nil {
-		panic(err)
-	}
-
-	var blob bytes.Buffer
-	ctx := context.Background()
-	changes := diff.Upper(ctx, diff.UpperOptions{Upper: dir})
-	result, err := layer.Write(ctx, &blob, changes, layer.Options{
-		Compression: compress.Compression{Name: compress.Zstd},
-	})
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println(result.MediaType, result.Entries, result.UncompressedSize)
-	fmt.Println(result.Digest == digest.FromBytes(blob.Bytes()))
-	// Output:
-	// application/vnd.oci.image.layer.v1.tar+zstd 2 2560
-	// true
 }
