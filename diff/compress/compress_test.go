@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -146,21 +147,104 @@ func decompressed(t *testing.T, c Compression, blob []byte) []byte {
 	return out
 }
 
+// mixed has what an encoder treats apart, each longer than a block and at no border of one: text, zeros, noise.
+func mixed() []byte {
+	p := input(3 << 20)
+	p = append(p, make([]byte, 3<<20+12345)...)
+	noise := make([]byte, 2<<20+777)
+	rand.NewChaCha8([32]byte{2}).Read(noise) //nolint:errcheck // never fails
+	p = append(p, noise...)
+	return append(p, input(1<<20)...)
+}
+
 func TestBytesDependOnInputAlone(t *testing.T) {
-	in := input(20 << 20)
-	for _, c := range []Compression{{Name: None}, {Name: Gzip}, {Name: Zstd}, {Name: Zstd, Level: 1}} {
-		t.Run(c.String(), func(t *testing.T) {
-			want := compressed(t, c, in, 1, len(in))
-			for _, workers := range []int{0, 2, 4, 32} {
-				if got := compressed(t, c, in, workers, 100_003); !bytes.Equal(got, want) {
-					t.Errorf("%d workers make other bytes than one", workers)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for name, in := range map[string][]byte{
+		"text": input(5 << 20), "mixed": mixed(), "zeros": make([]byte, 5<<20), "short": input(100_000),
+	} {
+		for _, c := range []Compression{{Name: None}, {Name: Gzip}, {Name: Zstd}, {Name: Zstd, Level: 1}} {
+			t.Run(name+" "+c.String(), func(t *testing.T) {
+				want := compressed(t, c, in, 1, len(in))
+				for cores, workers := range map[int][]int{1: {1, 4}, 2: {0, 2, 32}} {
+					runtime.GOMAXPROCS(cores)
+					for i, n := range workers {
+						if got := compressed(t, c, in, n, 100_003+i*900_000); !bytes.Equal(got, want) {
+							t.Errorf("%d workers on %d cores make other bytes than one", n, cores)
+						}
+					}
 				}
-			}
-			if !bytes.Equal(decompressed(t, c, want), in) {
-				t.Error("other bytes come back")
-			}
-		})
+				if !bytes.Equal(decompressed(t, c, want), in) {
+					t.Error("other bytes come back")
+				}
+			})
+		}
 	}
+}
+
+// oneAtATime reads little, and never to the end of the room that it is given.
+type oneAtATime struct{ r io.Reader }
+
+func (o oneAtATime) Read(p []byte) (int, error) { return o.r.Read(p[:min(len(p), 7001)]) }
+
+func TestReadFromIsAsWrite(t *testing.T) {
+	in := mixed()
+	for _, c := range []Compression{{Name: None}, {Name: Gzip}, {Name: Zstd}} {
+		var out bytes.Buffer
+		w, err := c.NewWriter(&out, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tee := sha256.New()
+		w.Tee(tee)
+		n, err := w.ReadFrom(oneAtATime{bytes.NewReader(in)})
+		if err = errors.Join(err, w.Close()); n != int64(len(in)) || err != nil {
+			t.Errorf("%s: %d of %d bytes: %v", c, n, len(in), err)
+		}
+		if !bytes.Equal(out.Bytes(), compressed(t, c, in, 1, len(in))) {
+			t.Errorf("%s: other bytes", c)
+		}
+		if want := sha256.Sum256(in); !bytes.Equal(tee.Sum(nil), want[:]) {
+			t.Errorf("%s: the tee had other bytes", c)
+		}
+	}
+}
+
+// FuzzRoundTrip makes a stream of stretches and cuts from its input: each byte says what comes and how much of it.
+func FuzzRoundTrip(f *testing.F) {
+	f.Add([]byte{}, uint8(1))
+	f.Add([]byte{0, 255, 1, 255, 2, 255, 0, 255, 0, 255, 0, 255}, uint8(5))
+	f.Add([]byte{1, 3, 0, 255, 0, 255, 2, 1, 2, 255}, uint8(9))
+	f.Fuzz(func(t *testing.T, recipe []byte, level uint8) {
+		in := stretches(recipe)
+		for _, c := range []Compression{{Gzip, 1 + int(level)%9}, {Zstd, 1 + int(level)%9}, {Name: None}} {
+			blob := compressed(t, c, in, 2, 1+len(in)/3)
+			if !bytes.Equal(decompressed(t, c, blob), in) {
+				t.Errorf("%s: other bytes come back", c)
+			}
+			if limit := len(in) + len(in)/1000 + 100; len(blob) > limit {
+				t.Errorf("%s: %d bytes become %d", c, len(in), len(blob))
+			}
+		}
+	})
+}
+
+// stretches turns pairs of a kind and a length into zeros, noise, or repeated text. It makes 3 MiB at most.
+func stretches(recipe []byte) []byte {
+	noise := rand.NewChaCha8([32]byte{3})
+	var p []byte
+	for ; len(recipe) > 1 && len(p) < 3<<20; recipe = recipe[2:] {
+		part := make([]byte, int(recipe[1])*(2<<10)+int(recipe[0]))
+		switch recipe[0] % 3 {
+		case 1:
+			noise.Read(part) //nolint:errcheck // never fails
+		case 2:
+			for i := range part {
+				part[i] = "lorem ipsum dolor"[i*i%17]
+			}
+		}
+		p = append(p, part...)
+	}
+	return p
 }
 
 // TestEncodersKeepTheirBytes fails when an update of a module changes what an encoder writes. Then its revision in
@@ -218,7 +302,7 @@ func (l *limited) Write(p []byte) (int, error) {
 }
 
 func TestCloseTellsTheWritersErrorAndEndsAllGoroutines(t *testing.T) {
-	in := input(20 << 20)
+	in := input(9 << 20)
 	for _, c := range []Compression{{Name: None}, {Name: Gzip}, {Name: Zstd}} {
 		for _, limit := range []int{0, 5, 1 << 20} {
 			w, err := c.NewWriter(&limited{limit}, 4)
@@ -229,6 +313,86 @@ func TestCloseTellsTheWritersErrorAndEndsAllGoroutines(t *testing.T) {
 			if err = errors.Join(err, w.Close()); !errors.Is(err, errFull) {
 				t.Errorf("%s into a writer of %d bytes: %v, want %v", c, limit, err, errFull)
 			}
+		}
+	}
+}
+
+func TestDropEndsAllGoroutinesAndNoStream(t *testing.T) {
+	in := mixed()
+	for _, c := range []Compression{{Name: Gzip}, {Name: Zstd}} {
+		for _, size := range []int{0, 10, 2 << 20, len(in)} {
+			var out bytes.Buffer
+			w, err := c.NewWriter(&out, 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write(in[:size]); err != nil {
+				t.Fatal(err)
+			}
+			w.Drop()
+			w.Drop()
+			goleak.VerifyNone(t)
+			if err := ended(c, out.Bytes()); err == nil {
+				t.Errorf("%s, %d bytes: the stream has an end", c, size)
+			}
+			if _, err := w.Write(in); !errors.Is(err, errClosed) {
+				t.Errorf("%s: Write after Drop: %v", c, err)
+			}
+		}
+	}
+}
+
+// ended is nil if a blob can be read to its end.
+func ended(c Compression, blob []byte) error {
+	if len(blob) == 0 {
+		return io.EOF
+	}
+	var r io.Reader
+	if c.Name == Gzip {
+		z, err := gzip.NewReader(bytes.NewReader(blob))
+		if err != nil {
+			return err
+		}
+		r = z
+	} else {
+		z, err := zstd.NewReader(bytes.NewReader(blob))
+		if err != nil {
+			return err
+		}
+		defer z.Close()
+		r = z
+	}
+	_, err := io.Copy(io.Discard, r)
+	return err
+}
+
+func TestCloseTwiceIsOneClose(t *testing.T) {
+	for _, c := range []Compression{{Name: None}, {Name: Gzip}, {Name: Zstd}} {
+		var out bytes.Buffer
+		w, err := c.NewWriter(&out, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.Write(input(2 << 20))
+		err = errors.Join(err, w.Close())
+		size := out.Len()
+		if err = errors.Join(err, w.Close()); err != nil || out.Len() != size {
+			t.Errorf("%s: %d bytes, then %d: %v", c, size, out.Len(), err)
+		}
+	}
+}
+
+// TestNoiseIsStored also holds for the levels that search for longer than it takes to see that there is nothing.
+func TestNoiseIsStored(t *testing.T) {
+	noise := make([]byte, 4<<20)
+	rand.NewChaCha8([32]byte{4}).Read(noise) //nolint:errcheck // never fails
+	for _, name := range []string{"gzip:1", "gzip", "gzip:9", "zstd:1", "zstd", "zstd:22"} {
+		c, err := Parse(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size := len(compressed(t, c, noise, 2, len(noise))); size > len(noise)+len(noise)/1000 {
+			t.Errorf("%s: %d bytes of noise become %d", name, len(noise), size)
 		}
 	}
 }
