@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -69,12 +70,23 @@ type Change struct {
 	Xattrs []Xattr
 
 	data *data
+	open func() (io.ReadCloser, error) // in the place of data
+}
+
+// WithContent is the change with bytes that lie elsewhere: Open calls open. Open must give as many bytes as Size says,
+// or an error before the end; it may be called again, and from any goroutine.
+func (c Change) WithContent(open func() (io.ReadCloser, error)) Change {
+	c.data, c.open = nil, open
+	return c
 }
 
 // Open opens the content of a regular file. It follows the overlay marks that keep content elsewhere, and it works
 // during the walk and after it. It fails with ErrChanged if the file is not the one that was walked; so does Read when
 // the file has another length or was written to by the time its end is reached. The caller closes the reader.
 func (c Change) Open() (io.ReadCloser, error) {
+	if c.open != nil {
+		return c.open()
+	}
 	if c.data == nil {
 		return nil, &PathError{Op: "open", Path: c.Path, Err: errNoContent}
 	}
@@ -88,8 +100,32 @@ func (c Change) Open() (io.ReadCloser, error) {
 // ReadAll reads a whole regular file into p, which is as long as Size. It promises what Open and Read do together, and
 // takes fewer system calls: layers have many small files.
 func (c Change) ReadAll(p []byte) error {
+	if c.open != nil {
+		return c.readOpened(p)
+	}
 	if c.data == nil {
 		return &PathError{Op: "open", Path: c.Path, Err: errNoContent}
 	}
 	return c.data.readAll(c.Path, p)
+}
+
+// readOpened reads to the end, where the reader says whether all was well.
+func (c Change) readOpened(p []byte) error {
+	r, err := c.open()
+	if err != nil {
+		return err
+	}
+	_, err = io.ReadFull(r, p)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = &PathError{Op: "read", Path: c.Path, Err: ErrChanged}
+	}
+	if err == nil {
+		var more [1]byte
+		if n, end := io.ReadFull(r, more[:]); n > 0 {
+			err = &PathError{Op: "read", Path: c.Path, Err: ErrChanged}
+		} else if !errors.Is(end, io.EOF) {
+			err = end
+		}
+	}
+	return errors.Join(err, r.Close())
 }

@@ -21,7 +21,7 @@ var arrows = map[string][]string{
 	"build":                  {"build/buildfile", "build/internal/", "snapshot", "diff", "diff/layer", "diff/compress", "diff/verify"},
 	"build/buildfile":        {},
 	"build/internal/plan":    {"build/buildfile"},
-	"build/internal/source":  {},
+	"build/internal/source":  {"diff"},
 	"build/internal/run":     {},
 	"build/internal/cache":   {"snapshot", "diff/layer"},
 	"build/internal/remote":  {},

@@ -55,6 +55,7 @@ type copier struct {
 	opts    CopyOptions
 	mode    chmod
 	noClone atomic.Bool // the file systems cannot share blocks
+	placed  *Placed     // what Place leaves out; nil for Copy
 }
 
 func (c *copier) all(ctx context.Context, sel *Selection, dest string) error {
@@ -129,6 +130,9 @@ func (c *copier) item(ctx context.Context, it *item, dest string) error {
 	if err != nil {
 		return err
 	}
+	if c.placed != nil {
+		c.placed.at = at
+	}
 	if it.node.meta.isDir() {
 		return c.contents(ctx, it, at)
 	}
@@ -137,14 +141,19 @@ func (c *copier) item(ctx context.Context, it *item, dest string) error {
 		return err
 	}
 	d := &target{tree: it.tree, from: path.Dir(it.path), to: parent}
-	n := it.node
+	n := &it.node
 	n.name = path.Base(it.path)
-	if it.tree == nil {
-		err = c.document(parent, path.Base(at), it)
-	} else {
-		err = c.leaf(ctx, d, &n, path.Base(at))
+	if c.placed != nil {
+		err = d.place(path.Dir(at))
 	}
-	return errors.Join(err, parent.Close())
+	switch {
+	case err != nil:
+	case it.tree == nil:
+		err = c.document(parent, path.Base(at), it)
+	default:
+		err = c.leaf(ctx, d, n, path.Base(at))
+	}
+	return errors.Join(err, d.close())
 }
 
 // prepare gives the canonical path that the item gets, and makes the directories it needs.
@@ -230,7 +239,12 @@ func (c *copier) contents(ctx context.Context, it *item, at string) error {
 	w := &walker{copier: c, group: g, twins: map[inode]string{}, root: at}
 	top := &target{tree: it.tree, from: it.path, to: to, meta: it.node.meta, merged: true}
 	top.users.Store(1)
-	err = w.walk(ctx, top, "", it.node.kids)
+	if c.placed != nil {
+		err = top.place(at)
+	}
+	if err == nil {
+		err = w.walk(ctx, top, "", it.node.kids)
+	}
 	err = errors.Join(err, w.release(top))
 	// What a file met is the cause; the walk only saw that it was to stop.
 	return cmp.Or(g.Wait(), err)

@@ -13,6 +13,11 @@ import (
 
 // leaf copies an entry that is no directory from the directory of d into it, under a name.
 func (c *copier) leaf(ctx context.Context, d *target, n *node, name string) error {
+	if c.placed != nil {
+		if left, err := c.placed.leave(d, name, n); left || err != nil {
+			return err
+		}
+	}
 	from := path.Join(d.from, n.name)
 	if n.meta.isRegular() {
 		return c.file(ctx, d, from, &n.meta, name)

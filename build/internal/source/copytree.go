@@ -21,6 +21,21 @@ type target struct {
 	merged bool     // the destination keeps its owner, mode and attributes
 	up     *target  // nil at the top
 	users  atomic.Int32
+
+	// What Place needs; not set by Copy.
+	source *os.File // the source directory
+	at     string   // canonical path in the root
+	made   bool     // the directory is new, so nothing can be in the way
+	acl    bool     // the directory has attributes for new files
+}
+
+// close gives both directories back.
+func (d *target) close() error {
+	err := d.to.Close()
+	if d.source != nil {
+		err = errors.Join(err, d.source.Close())
+	}
+	return err
 }
 
 // walker copies the contents of one directory: it makes directories in order, and files at the same time.
@@ -68,12 +83,12 @@ func named(err error, name string) error {
 }
 
 func (w *walker) directory(ctx context.Context, d *target, name string, k *node) error {
-	to, err := makeDirAt(d.to, k.name)
+	to, made, err := makeDirAt(d.to, k.name)
 	if isNoDir(err) && w.opts.Replace {
 		if err := unix.Unlinkat(int(d.to.Fd()), k.name, 0); err != nil {
 			return fmt.Errorf("make room for directory %q: %w", name, err)
 		}
-		to, err = makeDirAt(d.to, k.name)
+		to, made, err = makeDirAt(d.to, k.name)
 	}
 	if isNoDir(err) {
 		return fmt.Errorf("directory %q cannot replace what is no directory", name)
@@ -82,18 +97,26 @@ func (w *walker) directory(ctx context.Context, d *target, name string, k *node)
 		return fmt.Errorf("make directory %q: %w", name, err)
 	}
 	d.users.Add(1)
-	sub := &target{tree: d.tree, from: path.Join(d.from, k.name), to: to, meta: k.meta, up: d}
+	sub := &target{tree: d.tree, from: path.Join(d.from, k.name), to: to, meta: k.meta, up: d, made: made}
 	sub.users.Store(1)
-	err = w.walk(ctx, sub, name, k.kids)
+	if w.placed != nil {
+		err = sub.place(path.Join(d.at, k.name))
+	}
+	if err == nil {
+		err = w.walk(ctx, sub, name, k.kids)
+	}
 	return errors.Join(err, w.release(sub))
 }
 
 // makeDirAt opens a directory, made if need be.
-func makeDirAt(dir *os.File, name string) (*os.File, error) {
-	if err := unix.Mkdirat(int(dir.Fd()), name, 0o700); err != nil && err != unix.EEXIST {
-		return nil, err
+func makeDirAt(dir *os.File, name string) (d *os.File, made bool, err error) {
+	err = unix.Mkdirat(int(dir.Fd()), name, 0o700)
+	if err != nil && err != unix.EEXIST {
+		return nil, false, err
 	}
-	return openDirAt(dir, name)
+	made = err == nil
+	d, err = openDirAt(dir, name)
+	return d, made, err
 }
 
 func isNoDir(err error) bool { return errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) }
@@ -102,7 +125,7 @@ func isNoDir(err error) bool { return errors.Is(err, unix.ENOTDIR) || errors.Is(
 func (w *walker) release(d *target) error {
 	var errs []error
 	for ; d != nil && d.users.Add(-1) == 0; d = d.up {
-		errs = append(errs, named(w.finish(d), d.from), d.to.Close())
+		errs = append(errs, named(w.finish(d), d.from), d.close())
 	}
 	return errors.Join(errs...)
 }
