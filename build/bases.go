@@ -301,7 +301,7 @@ func (b *baseImage) read(ctx context.Context, store content.Store) error {
 	}
 	b.layers = manifest.Layers
 	if len(b.layers) != len(b.config.RootFS.DiffIDs) {
-		return fmt.Errorf("image %s has %d layers and %d diff-ids", b.manifest.Digest, len(b.layers), len(b.config.RootFS.DiffIDs))
+		return fmt.Errorf("image %s and its config disagree on the number of layers: %d and %d", b.manifest.Digest, len(b.layers), len(b.config.RootFS.DiffIDs))
 	}
 	return nil
 }

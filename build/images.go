@@ -91,7 +91,7 @@ func (b *Builder) stored(ctx context.Context, target ocispec.Descriptor) (stored
 		return storedImage{}, err
 	}
 	if len(img.layers) != len(img.image.RootFS.DiffIDs) {
-		return storedImage{}, fmt.Errorf("%s has %d layers and %d diff-ids", desc.Digest, len(img.layers), len(img.image.RootFS.DiffIDs))
+		return storedImage{}, fmt.Errorf("%s and its config disagree on the number of layers: %d and %d", desc.Digest, len(img.layers), len(img.image.RootFS.DiffIDs))
 	}
 	return img, nil
 }
