@@ -113,7 +113,7 @@ func TestReadingAheadEndsWithTheContextAtAnyPoint(t *testing.T) {
 func TestReadingAheadEndsWithTheWriter(t *testing.T) {
 	opts := manyFiles(t, 800)
 	for _, codec := range codecs {
-		for _, limit := range []int{0, 10, 100_000, 400_000} {
+		for _, limit := range []int{0, 10, 100_000, 150_000} {
 			err := fault{changes: diff.Upper(context.Background(), opts), w: &limited{limit}}.happen(t, codec)
 			if !errors.Is(err, errFull) {
 				t.Errorf("%s, after %d bytes: %v", codec, limit, err)
