@@ -125,7 +125,7 @@ func DefaultCodecs() (codecs []Codec, missing []string) {
 	for _, c := range []Codec{{Name: Pigz}, {Name: Igzip}, {Name: ZstdProgram, Level: 1}, {Name: ZstdProgram}} {
 		e, err := c.engine()
 		if err == nil {
-			_, err = e.program.path()
+			err = e.program.installed()
 		}
 		switch {
 		case err == nil:

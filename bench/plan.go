@@ -110,7 +110,7 @@ func (p *plan) defaults() error {
 func (p *plan) add(c Codec, workers []int) error {
 	e, err := c.engine()
 	if err == nil && e.program != nil {
-		_, err = e.program.path()
+		err = e.program.installed()
 	}
 	if err != nil {
 		return err

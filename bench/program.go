@@ -34,13 +34,12 @@ func lookupProgram(name string) (engine, bool) {
 	return engine{}, false
 }
 
-// path is where the program lies, or ErrNotInstalled.
-func (p *program) path() (string, error) {
-	path, err := exec.LookPath(p.name)
-	if err != nil {
-		return "", fmt.Errorf("%s is %w (Debian: apt-get install %s)", p.name, ErrNotInstalled, p.debian)
+// installed returns ErrNotInstalled if the program is not on PATH.
+func (p *program) installed() error {
+	if _, err := exec.LookPath(p.name); err != nil {
+		return fmt.Errorf("%s is %w (Debian: apt-get install %s)", p.name, ErrNotInstalled, p.debian)
 	}
-	return path, nil
+	return nil
 }
 
 // version is the first line that the program says of itself.

@@ -172,19 +172,28 @@ func TestInstalledProgramsAreMeasured(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := e.program.path(); err != nil && os.Getenv("LBUILD_TEST_STRICT") == "1" {
+			if err := e.program.installed(); err != nil && os.Getenv("LBUILD_TEST_STRICT") == "1" {
 				t.Fatal(err)
 			} else if err != nil {
 				t.Skip("missing: ", err)
 			}
-			report, err := Run(context.Background(), Options{
-				Inputs: []Input{tiny(t)}, Codecs: []Codec{{Name: name, Level: e.max}}, Workers: []int{2}, Runs: 1, Dir: t.TempDir(),
-			})
+			large, err := Corpus(corpus.Spec{Name: corpus.Binaries, Size: 10_000_000}) // so that the peak of memory is seen
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r := report.Results[0]; r.CPU.Median <= 0 || r.Memory < 1<<20 || r.Version == "" || r.Ratio > 0.5 {
-				t.Errorf("%+v", r)
+			for _, opts := range []Options{
+				{Inputs: []Input{tiny(t)}, Codecs: []Codec{{Name: name, Level: e.max}}},
+				{Inputs: []Input{large}, Codecs: []Codec{{Name: name}}},
+			} {
+				opts.Workers, opts.Runs, opts.Baseline, opts.Dir = []int{2}, 1, None, t.TempDir()
+				report, err := Run(context.Background(), opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := report.Results[0]
+				if r.CPU.Median <= 0 || r.Version == "" || r.Ratio > 0.5 || opts.Inputs[0].Name == large.Name && r.Memory < 1<<20 {
+					t.Errorf("%+v", r)
+				}
 			}
 		})
 	}

@@ -7,6 +7,13 @@ import (
 	"unicode/utf8"
 )
 
+// legend says what the columns are.
+const legend = `
+Runs: %d; times and speeds are their medians. MB is 10^6 bytes, of the input in MB/s and unpack MB/s.
+spread: slowest less fastest run, as a share of the median. ×size, ×speed, ×cpu: of those of %s.
+memory: the most that was resident while compressing.
+`
+
 // WriteTable writes the report as text: where it was made, a table for each input, and what the columns mean.
 func (r *Report) WriteTable(w io.Writer) error {
 	var b strings.Builder
@@ -14,8 +21,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	for _, in := range r.Inputs {
 		r.writeInput(&b, in)
 	}
-	fmt.Fprintf(&b, "\nMedians of %d runs; MB is 10^6 bytes. spread: slowest less fastest run, of the median. ×size, ×speed, ×cpu: of the\n"+
-		"baseline, %s. unpack: decompression, in MB of the input. memory: most that was resident while compressing.\n", r.Runs, r.Baseline)
+	fmt.Fprintf(&b, legend, r.Runs, r.Baseline)
 	if busy := r.busy(); busy != "" {
 		b.WriteString(busy)
 	}

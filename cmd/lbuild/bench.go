@@ -67,6 +67,9 @@ func newBenchCommand(a *app) *cobra.Command {
 	completeValues(cmd, "codecs", bench.Names()...)
 	completeValues(cmd, "baseline", bench.Names()...)
 	completeValues(cmd, "goal", goalNames()...)
+	if err := cmd.RegisterFlagCompletionFunc("image", a.completeImages(-1)); err != nil {
+		panic(err)
+	}
 	return cmd
 }
 
