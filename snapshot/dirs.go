@@ -30,6 +30,15 @@ func (s *Store) Dirs(ctx context.Context, name string) (Dirs, error) {
 	return Dirs{Upper: stack[0], Lower: stack[1:], UserXattr: s.userXattr}, nil
 }
 
+// Dirs returns the directories of a workspace. They may be read while nobody writes to it.
+func (w *Workspace) Dirs(ctx context.Context) (Dirs, error) {
+	below, err := w.below(w.lease.Context(ctx))
+	if err != nil {
+		return Dirs{}, fmt.Errorf("directories of workspace: %w", err)
+	}
+	return Dirs{Upper: w.upper(), Lower: below, UserXattr: w.store.userXattr}, nil
+}
+
 // stack lists the directories from the snapshot down to the empty tree.
 func (s *Store) stack(ctx context.Context, name string) (dirs []string, err error) {
 	var key string

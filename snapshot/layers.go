@@ -70,39 +70,16 @@ func (l *layers) apply(ctx context.Context, desc ocispec.Descriptor, mounts []mo
 	}
 	defer closeInto(&err, blob)
 
-	plain, err := Decompress(content.NewReader(blob))
-	if err != nil {
-		return "", err
-	}
-	defer plain.Close()
-	diffID := digest.Canonical.Digester()
-	r := io.TeeReader(plain, diffID.Hash())
 	// The unpacker gives the bottom layer a bind mount and the others an overlay.
 	u := newUntar(upper, mounts[0].Type == "bind")
-	if err := u.run(ctx, r); err != nil {
-		return "", err
-	}
-	// What follows the end of the archive is part of the diff-id.
-	if _, err := io.Copy(io.Discard, &cancelable{ctx, r}); err != nil {
+	diffID, err := u.unpack(ctx, content.NewReader(blob))
+	if err != nil {
 		return "", err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.implied[upper] = u.impliedDirs()
-	return diffID.Digest(), nil
-}
-
-// cancelable is a reader that ends with the context.
-type cancelable struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c *cancelable) Read(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(p)
+	return diffID, nil
 }
 
 // Commit freezes a layer. Directories that its tar only implies get the metadata that they have in the layers below;

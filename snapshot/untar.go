@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/pkg/archive"
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,6 +30,27 @@ type untar struct {
 
 func newUntar(upper string, bottom bool) *untar {
 	return &untar{upper: upper, bottom: bottom, explicit: map[string]bool{}, implied: map[string]bool{".": true}}
+}
+
+// unpack unpacks a layer in any compression and returns its diff-id. Three goroutines decompress, hash and write, each a
+// few pieces ahead of the next.
+func (u *untar) unpack(ctx context.Context, layer io.Reader) (digest.Digest, error) {
+	plain, err := Decompress(layer)
+	if err != nil {
+		return "", err
+	}
+	defer plain.Close()
+	decompressed := readAhead(ctx, plain)
+	defer decompressed.Close()
+	diffID := digest.Canonical.Digester()
+	hashed := readAhead(ctx, io.TeeReader(decompressed, diffID.Hash()))
+	defer hashed.Close()
+	if err := u.run(ctx, hashed); err != nil {
+		return "", err
+	}
+	// What follows the end of the archive is part of the diff-id.
+	_, err = io.Copy(io.Discard, hashed)
+	return diffID.Digest(), err
 }
 
 func (u *untar) run(ctx context.Context, r io.Reader) error {
