@@ -58,9 +58,9 @@ func New(opts Options) (*Builder, error) {
 func (b *Builder) PackMemory() int64 { return b.budget.peak() }
 
 // OpenStore opens the store under root, and ends what builds that died have left there: containers, mounts and
-// half-written files. The caller closes the store.
-func OpenStore(ctx context.Context, root string) (*snapshot.Store, error) {
-	return snapshot.Open(ctx, snapshot.Options{Root: root, Reap: run.Reap})
+// half-written files. warn is told what of them has to stay for the next time; nil drops it. The caller closes the store.
+func OpenStore(ctx context.Context, root string, warn func(error)) (*snapshot.Store, error) {
+	return snapshot.Open(ctx, snapshot.Options{Root: root, Reap: run.Reap, Warn: warn})
 }
 
 // Build makes what req asks for. On error the image has no name in the store, and files are whole or untouched, only a

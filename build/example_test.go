@@ -30,7 +30,7 @@ func ExampleBuilder_Build() {
 }
 
 func buildLayout(ctx context.Context, dir string) (_ *build.Result, err error) {
-	store, err := build.OpenStore(ctx, filepath.Join(dir, "store"))
+	store, err := build.OpenStore(ctx, filepath.Join(dir, "store"), nil)
 	if err != nil {
 		return nil, err
 	}

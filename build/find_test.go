@@ -23,7 +23,7 @@ func newTestBuilder(t *testing.T) (*Builder, context.Context) {
 	if os.Geteuid() != 0 {
 		missing(t, "root, for the store")
 	}
-	store, err := OpenStore(t.Context(), t.TempDir())
+	store, err := OpenStore(t.Context(), t.TempDir(), func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}

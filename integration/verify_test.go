@@ -69,7 +69,7 @@ func TestVerifyFailsABuildWhoseLayerIsNotItsTree(t *testing.T) {
 func (l *lab) buildHere(req lbuild.Request) (err error) {
 	l.Helper()
 	ctx := context.Background()
-	store, err := lbuild.OpenStore(ctx, l.root)
+	store, err := lbuild.OpenStore(ctx, l.root, nil)
 	if err != nil {
 		return err
 	}

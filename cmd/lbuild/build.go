@@ -165,6 +165,7 @@ func (a *app) build(ctx context.Context, f *buildFlags, req build.Request) error
 	if f.quiet {
 		mode = progressQuiet
 	}
+	a.progress = mode
 	if f.file == standardStream {
 		if err := a.readBuildfile(&req); err != nil {
 			return err

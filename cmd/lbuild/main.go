@@ -31,6 +31,7 @@ type app struct {
 	root               string
 	insecureRegistries []string
 	debug              bool
+	progress           progressMode // of the command that runs; "" where it shows none
 }
 
 // run executes one command line, reports its error, and returns the exit status.

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/containerd/log"
 	"github.com/sirupsen/logrus"
@@ -38,12 +40,22 @@ func (a *app) withStore(ctx context.Context, fn func(context.Context, *snapshot.
 	if err != nil {
 		return err
 	}
-	store, err := build.OpenStore(ctx, root)
+	store, err := build.OpenStore(ctx, root, a.warnOfStore)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	return fn(ctx, store)
+}
+
+// warnOfStore shows what the store could not clean up, in the form that the command's progress has.
+func (a *app) warnOfStore(err error) {
+	e := build.Event{Version: 1, Time: time.Now(), Type: build.EventWarning, Text: err.Error()}
+	if a.progress == progressJSON {
+		newJSONDisplay(a.stderr).Show(e)
+	} else {
+		fmt.Fprintln(a.stderr, warningLine(e))
+	}
 }
 
 // rootDirectory is where the store lies: --root, $LBUILD_ROOT, or the place for this kind of user.
