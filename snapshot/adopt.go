@@ -3,11 +3,13 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/errdefs"
 )
 
 // adoption is a workspace's tree on its way to the snapshotter, which learns of it when it is frozen: containerd's calls
@@ -20,14 +22,22 @@ type adoption struct {
 
 type adoptionKey struct{}
 
-// adopt makes a settled tree the frozen snapshot name. ctx is that of a transaction and of a lease, which gets the name.
-func (s *Store) adopt(ctx context.Context, name, parent string, a *adoption) error {
+// adopt makes a settled tree the frozen snapshot name, or fails with errdefs.ErrAlreadyExists if there is one: then that
+// is kept. ctx is that of a transaction and of a lease, which gets the name.
+func (s *Store) adopt(ctx context.Context, name, parent string, a *adoption, opts ...snapshots.Opt) error {
+	err := s.keep(ctx, name)
+	if err == nil {
+		return fmt.Errorf("snapshot %s: %w", name, errdefs.ErrAlreadyExists)
+	}
+	if !errdefs.IsNotFound(err) {
+		return err
+	}
 	ctx = context.WithValue(ctx, adoptionKey{}, a)
-	key := "workspace-" + name
+	key := "tree-" + name
 	if _, err := s.tree.Snapshotter.Prepare(ctx, key, parent); err != nil {
 		return err
 	}
-	return s.tree.Snapshotter.Commit(ctx, name, key)
+	return s.tree.Snapshotter.Commit(ctx, name, key, opts...)
 }
 
 // commit moves the tree and names it. A process that is killed in between leaves a directory without a name, which is

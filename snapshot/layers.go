@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -12,27 +13,91 @@ import (
 	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/labels"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	bolt "go.etcd.io/bbolt"
 )
 
-// layers unpacks the layers of one image for containerd's unpacker, each into a directory of its own and all at once.
-// The order comes back when they are committed, from the bottom up: only then a layer learns what it stands on.
+// layers unpacks the layers of one image for containerd's unpacker, each into a directory of the lease and all at once.
+// The order comes back when they are committed, from the bottom up: only then a layer learns what it stands on, and only
+// then a database learns of it.
 type layers struct {
 	*tree
 
+	lease   *Lease
 	diffIDs map[digest.Digest]digest.Digest // by the layer's digest
 
-	mu      sync.Mutex
-	implied map[string][]string // upper directory to the directories in it that its tar has no entry for
+	mu     sync.Mutex
+	staged map[string]*staged // by the unpacker's key
 }
 
-func newLayers(s *Store, image image) *layers {
-	l := &layers{tree: s.tree, diffIDs: map[digest.Digest]digest.Digest{}, implied: map[string][]string{}}
+// staged is a layer on its way.
+type staged struct {
+	dir     string        // holds upper
+	blob    digest.Digest // set when it is unpacked
+	implied []string      // directories that its tar has no entry for, set when it is unpacked
+	synced  bool          // it was on disk as it was unpacked
+}
+
+func (l *staged) upper() string { return filepath.Join(l.dir, "fs") }
+
+func newLayers(s *Store, lease *Lease, image image) *layers {
+	l := &layers{tree: s.tree, lease: lease, diffIDs: map[digest.Digest]digest.Digest{}, staged: map[string]*staged{}}
 	for i, layer := range image.layers {
 		l.diffIDs[layer.Digest] = image.diffIDs[i]
 	}
 	return l
+}
+
+// Prepare makes the directory of a layer, unless the snapshot that it is to become is there: then that is kept, and the
+// error is errdefs.ErrAlreadyExists. The mount is only to say which directory it is.
+func (l *layers) Prepare(ctx context.Context, key, _ string, opts ...snapshots.Opt) ([]mount.Mount, error) {
+	info, err := infoOf(opts)
+	if err != nil {
+		return nil, err
+	}
+	target := info.Labels[snapshots.LabelSnapshotRef]
+	err = l.store.keep(ctx, target)
+	if err == nil {
+		return nil, fmt.Errorf("snapshot %s: %w", target, errdefs.ErrAlreadyExists)
+	}
+	if !errdefs.IsNotFound(err) {
+		return nil, err
+	}
+	s := &staged{}
+	if s.dir, err = l.lease.directory("trees"); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.Mkdir(s.upper(), 0o700), inherit(s.upper(), "")); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.staged[key] = s
+	return []mount.Mount{{Type: "bind", Source: s.upper(), Options: []string{"rw", "rbind"}}}, nil
+}
+
+func infoOf(opts []snapshots.Opt) (info snapshots.Info, err error) {
+	for _, opt := range opts {
+		if err := opt(&info); err != nil {
+			return info, err
+		}
+	}
+	return info, nil
+}
+
+// Remove removes a layer that is not committed.
+func (l *layers) Remove(_ context.Context, key string) error {
+	l.mu.Lock()
+	s := l.staged[key]
+	delete(l.staged, key)
+	l.mu.Unlock()
+	if s == nil {
+		return errdefs.ErrNotFound
+	}
+	return errors.Join(l.store.trash.take(s.dir), l.store.trash.empty())
 }
 
 // layerError is why a layer could not be unpacked, without the unpacker's words around it.
@@ -60,6 +125,11 @@ func (l *layers) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mo
 }
 
 func (l *layers) apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount) (_ digest.Digest, err error) {
+	// Not before its blob is there, so that no layer waits for one that is still fetched.
+	if err := l.store.unpacks.Acquire(ctx, 1); err != nil {
+		return "", err
+	}
+	defer l.store.unpacks.Release(1)
 	upper, err := upperOf(mounts)
 	if err != nil {
 		return "", err
@@ -76,57 +146,111 @@ func (l *layers) apply(ctx context.Context, desc ocispec.Descriptor, mounts []mo
 	if err != nil {
 		return "", err
 	}
+	l.applied(upper, desc.Digest, u.impliedDirs())
+	return diffID, nil
+}
+
+func (l *layers) applied(upper string, blob digest.Digest, implied []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.implied[upper] = u.impliedDirs()
-	return diffID, nil
+	for _, s := range l.staged {
+		if s.upper() == upper {
+			s.blob, s.implied = blob, implied
+		}
+	}
 }
 
 // Commit freezes a layer. Directories that its tar only implies get the metadata that they have in the layers below;
 // overlayfs would show those of the upper directory.
 func (l *layers) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
-	var info snapshots.Info
-	for _, opt := range opts {
-		if err := opt(&info); err != nil {
-			return err
-		}
+	l.mu.Lock()
+	s := l.staged[key]
+	l.mu.Unlock()
+	if s == nil {
+		return errdefs.ErrNotFound
 	}
-	mounts, err := l.Mounts(ctx, key)
+	info, err := infoOf(opts)
 	if err != nil {
 		return err
 	}
-	upper, err := upperOf(mounts)
+	touched, err := l.inheritImplied(ctx, s, info.Parent)
 	if err != nil {
-		return err
-	}
-	var below []string
-	if info.Parent != "" {
-		if below, err = l.store.stack(ctx, info.Parent); err != nil {
-			return err
-		}
-	}
-	if err := l.inheritImplied(upper, below); err != nil {
 		return fmt.Errorf("layer %s: %w", name, err)
 	}
-	return l.tree.Commit(ctx, name, key, opts...)
+	tree, err := l.settle(ctx, s, touched)
+	if err != nil {
+		return err
+	}
+	err = l.store.transact(ctx, func(ctx context.Context, _ *bolt.Tx) error {
+		if err := l.store.adopt(ctx, name, info.Parent, tree, snapshots.WithLabels(info.Labels)); err != nil {
+			return err
+		}
+		// The unpacker sets it again and finds it there, which costs nothing.
+		return l.store.addLabels(ctx, s.blob, map[string]string{labels.LabelUncompressed: l.diffIDs[s.blob].String()})
+	})
+	if err != nil {
+		return err
+	}
+	return l.Remove(ctx, key)
 }
 
-func (l *layers) inheritImplied(upper string, below []string) error {
+// settle puts a layer on disk, of which some directories were touched since it was unpacked.
+func (l *layers) settle(ctx context.Context, s *staged, touched []string) (*adoption, error) {
+	t, err := survey(ctx, s.upper())
+	if err != nil {
+		return nil, fmt.Errorf("measure: %w", err)
+	}
+	if s.synced && len(touched) <= fewPaths {
+		t.paths, t.many = touched, false
+	}
+	if t.many {
+		err = l.syncAll()
+	} else {
+		err = t.sync()
+	}
+	return &adoption{upper: s.upper(), usage: t.usage}, err
+}
+
+// syncAll syncs the file system, once for all layers that are unpacked when it begins.
+func (l *layers) syncAll() error {
 	l.mu.Lock()
-	implied := l.implied[upper]
+	var done []*staged
+	for _, s := range l.staged {
+		if s.blob != "" {
+			done = append(done, s)
+		}
+	}
 	l.mu.Unlock()
-	for _, dir := range implied {
-		to := filepath.Join(upper, dir)
+	if err := l.store.sync(); err != nil {
+		return err
+	}
+	for _, s := range done { // layers are committed one after the other, and nobody else reads this
+		s.synced = true
+	}
+	return nil
+}
+
+// inheritImplied returns the directories that it changed.
+func (l *layers) inheritImplied(ctx context.Context, s *staged, parent string) (touched []string, err error) {
+	var below []string
+	if parent != "" {
+		if below, err = l.store.stack(ctx, parent); err != nil {
+			return nil, err
+		}
+	}
+	for _, dir := range s.implied {
+		to := filepath.Join(s.upper(), dir)
 		if !isDir(to) {
 			continue // a link or file of the layer took its place
 		}
 		from, err := lookup(below, dir)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := inherit(to, from); err != nil {
-			return err
+			return nil, err
 		}
+		touched = append(touched, to)
 	}
-	return nil
+	return touched, nil
 }

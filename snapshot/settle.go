@@ -26,12 +26,7 @@ func (s *Store) settle(ctx context.Context, dir string) (snapshots.Usage, error)
 	if t.many {
 		return t.usage, s.sync()
 	}
-	for _, path := range t.paths {
-		if err := syncPath(path); err != nil {
-			return t.usage, err
-		}
-	}
-	return t.usage, nil
+	return t.usage, t.sync()
 }
 
 // footprint is what a tree takes on disk.
@@ -80,6 +75,16 @@ func (t *footprint) add(path string, d fs.DirEntry) error {
 	}
 	t.usage.Inodes++
 	t.usage.Size += st.Blocks * statBlock
+	return nil
+}
+
+// sync puts a tree of few paths on disk.
+func (t *footprint) sync() error {
+	for _, path := range t.paths {
+		if err := syncPath(path); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/semaphore"
 )
 
 // fetchesAtOnce is how many blobs are fetched at once: more connections than processors are of use.
@@ -41,7 +42,7 @@ func (s *Store) unpackTarget(ctx context.Context, target ocispec.Descriptor, pla
 	}
 	defer s.inflight.Unlock(target.Digest.String())
 
-	p := &pull{store: s, fetcher: fetcher}
+	p := &pull{store: s, lease: lease, fetcher: fetcher}
 	image, err := p.read(ctx, target, platform)
 	if err != nil {
 		return "", err
@@ -103,6 +104,7 @@ func (s *Store) linked(ctx context.Context, image image) (bool, error) {
 // pull is one image on its way into the store.
 type pull struct {
 	store   *Store
+	lease   *Lease
 	fetcher remotes.Fetcher
 }
 
@@ -112,7 +114,7 @@ func (p *pull) unpack(ctx context.Context, image image) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	layers := newLayers(p.store, image)
+	layers := newLayers(p.store, p.lease, image)
 	unpacker, err := unpack.NewUnpacker(ctx, p.store.blobs,
 		unpack.WithUnpackPlatform(unpack.Platform{
 			Platform:                platforms.All, // chosen before
@@ -121,7 +123,8 @@ func (p *pull) unpack(ctx context.Context, image image) error {
 			SnapshotterCapabilities: []string{snapshots.RebaseCap},
 			Applier:                 layers,
 		}),
-		unpack.WithUnpackLimiter(p.store.unpacks),
+		// Each layer may begin: it waits for its blob first, then for its turn in Apply.
+		unpack.WithUnpackLimiter(semaphore.NewWeighted(int64(len(image.layers)))),
 		unpack.WithDuplicationSuppressor(p.store.inflight),
 		unpack.WithFetchAllContent(),
 	)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/google/go-cmp/cmp"
@@ -423,4 +425,29 @@ func at(outside string, headers []tar.Header) []tar.Header {
 		headers[i].Linkname = strings.ReplaceAll(headers[i].Linkname, "OUTSIDE", outside)
 	}
 	return headers
+}
+
+// A layer whose blob is there is unpacked while those below it are still fetched, also where one is unpacked at a time.
+func TestUnpackDoesNotWaitForLayersThatAreFetched(t *testing.T) {
+	s := openStore(t, Options{Jobs: 1})
+	_, ctx := newLease(t, s)
+	r := newRegistry()
+	layers := manyLayers(t, 3)
+	target := r.putImage(t, layers...)
+	_, first := layers[0].encode(t)
+	above := func() bool {
+		found, err := filepath.Glob(filepath.Join(s.Root(), "leases/*/trees/*/fs/dir/f02"))
+		return err == nil && len(found) == 1
+	}
+	slow := remotes.FetcherFunc(func(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+		for deadline := time.Now().Add(20 * time.Second); desc.Digest == digest.FromBytes(first) && !above(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				return nil, errors.New("the layer above is not unpacked")
+			}
+		}
+		return r.Fetch(ctx, desc)
+	})
+	if _, err := s.Unpack(ctx, target, nil, slow); err != nil {
+		t.Error(err)
+	}
 }
