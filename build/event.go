@@ -20,7 +20,9 @@ const (
 // State is where a step or a transfer stands.
 type State string
 
-// A step goes from started to exactly one of the others; a cached step has no started before it.
+// A step goes from started to exactly one of the others; a cached step has no started before it. A push or pull of an image,
+// which is an event without a Digest, goes from started to done, failed or canceled; between come its blobs. A push starts
+// with its first layer, which may be long before the last step ends.
 const (
 	StateStarted  State = "started"
 	StateCached   State = "cached"
