@@ -15,7 +15,7 @@ const (
 	aheadAfter = 128       // changes that a layer has before it is worth goroutines
 	batchCount = 8         // batches that there are
 	batchFiles = 128       // changes in each
-	batchBytes = 512 << 10 // of small files in each; one more file may go beyond
+	batchBytes = 256 << 10 // of small files in each; one more file may go beyond
 	smallFile  = 128 << 10 // bytes; larger files are read when their turn comes
 	readers    = 4         // that read batches; the kernel lets them wait for the disk side by side
 )
