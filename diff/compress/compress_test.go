@@ -271,6 +271,25 @@ func TestEncodersKeepTheirBytes(t *testing.T) {
 	}
 }
 
+// TestAShortStreamIsAsIfItHadWorkers compares a frame that is made at once with what the encoder of streams makes.
+func TestAShortStreamIsAsIfItHadWorkers(t *testing.T) {
+	for _, size := range []int{1, 100, startSize - 1, startSize, startSize + 1, zstdBlock, zstdBlock + 1} {
+		for level := 1; level < 12; level += 2 {
+			var out bytes.Buffer
+			e := &zstdEncoder{w: &out, level: level, workers: 2}
+			b := newBlock(0, size)
+			b.buf = append(b.buf, input(size)...)
+			if err := errors.Join(e.emit(b), e.end()); err != nil {
+				t.Fatal(err)
+			}
+			got := compressed(t, Compression{Zstd, level}, input(size), 1, size)
+			if !bytes.Equal(got, out.Bytes()) {
+				t.Errorf("%d bytes at level %d: %d bytes, want %d others", size, level, len(got), out.Len())
+			}
+		}
+	}
+}
+
 func TestEmptyInputIsAValidBlob(t *testing.T) {
 	for _, c := range []Compression{{Name: None}, {Name: Gzip}, {Name: Zstd}} {
 		blob := compressed(t, c, nil, 1, 1)

@@ -45,6 +45,8 @@ type encoder interface {
 	packer() func(*block)
 	// emit writes a block that was packed, in the order of the stream.
 	emit(*block) error
+	// whole packs and writes the only block of a stream; end follows.
+	whole(*block) error
 	// end writes the end of the stream and waits for all that the encoder started.
 	end() error
 	// drop only waits, and writes no end.
@@ -67,11 +69,11 @@ func (c Compression) NewWriter(w io.Writer, workers int) (*Writer, error) {
 		z.shape = shape{block: gzipBlock, dict: gzipDict, count: workers + gzipSpare, workers: workers}
 		z.enc = &gzipEncoder{w: w, level: c.Level}
 	case Zstd:
-		z.enc, err = newZstd(w, c.Level, workers)
+		z.enc = &zstdEncoder{w: w, level: c.Level, workers: workers}
 	default:
 		z.enc = plain{w}
 	}
-	return z, err
+	return z, nil
 }
 
 // Tee lets h have the bytes of the stream too, in order and in a goroutine of its own, until Close or Drop returns. It is
@@ -207,10 +209,7 @@ func (w *Writer) alone(b *block) {
 	if w.tee != nil {
 		w.tee.Write(b.data()) //nolint:errcheck // it is a hash
 	}
-	if pack := w.enc.packer(); pack != nil {
-		pack(b)
-	}
-	w.err.set(w.enc.emit(b))
+	w.err.set(w.enc.whole(b))
 }
 
 // failure is the first error of several goroutines.
