@@ -46,37 +46,78 @@ func (st *stage) transfer(ctx context.Context, t transfer) error {
 		return err
 	}
 	selection := sync.OnceValues(func() (*source.Selection, error) { return st.selectFiles(ctx, t, from) })
-	content, err := st.content(ctx, t, from, selection)
-	if err != nil {
-		return err
-	}
 	dest := st.absolute(t.paths.DestPath)
-	return st.change(ctx, change{
+	key := func(ctx context.Context) (cache.Key, error) {
+		content, err := st.content(ctx, t, from, selection)
+		return cache.NewKey(t.verb, string(st.key), string(content), dest, t.chown, t.chmod), err
+	}
+	c := change{
 		cmd:       t.cmd,
 		name:      title(t.cmd),
 		createdBy: t.createdBy(),
-		key:       cache.NewKey(t.verb, string(st.key), string(content), dest, t.chown, t.chmod),
+		shape:     t.shape(st, dest),
 		apply: func(ctx context.Context, root string) error {
-			sel, err := selection()
+			sel, opts, err := t.options(root, selection)
 			if err != nil {
 				return err
 			}
-			return t.put(ctx, root, sel, dest)
+			return source.Copy(ctx, root, sel, dest, opts)
 		},
-	})
+	}
+	if st.layerIsEnough() {
+		c.place = func(ctx context.Context, root string) (*source.Placed, error) {
+			sel, opts, err := t.options(root, selection)
+			if err != nil || !sel.CanPlace(opts) {
+				return nil, err
+			}
+			return source.Place(ctx, root, sel, dest, opts)
+		}
+	}
+	if c.seal, err = st.sealed(ctx, t, c, selection, key); err != nil {
+		return err
+	}
+	if c.seal == nil {
+		if c.key, err = key(ctx); err != nil {
+			return err
+		}
+	}
+	return st.change(ctx, c)
 }
 
-// put copies the selection into the mounted tree at root.
-func (t transfer) put(ctx context.Context, root string, sel *source.Selection, dest string) error {
+// shape names what the instruction says and what it stands on: all of its key but what the files hold.
+func (t transfer) shape(st *stage, dest string) cache.Key {
+	return cache.NewKey(t.verb, string(st.key), st.snapshot, dest, t.chown, t.chmod, cache.List(t.paths.SourcePaths), cache.List(t.documents()))
+}
+
+// sealed gives what finds the key after the step, where the files are read for the layer and the record of the step cannot
+// exist: then their digest needs no pass of its own. Else it gives nil.
+func (st *stage) sealed(ctx context.Context, t transfer, c change, selection func() (*source.Selection, error), key func(context.Context) (cache.Key, error)) (func(context.Context) (cache.Key, error), error) {
+	if c.place == nil {
+		return nil, nil
+	}
+	seen, err := st.s.cache.Seen(ctx, c.shape)
+	if err != nil || seen && !st.s.noCache(st.Name) {
+		return nil, err
+	}
+	sel, err := selection()
+	if err != nil || !sel.CanPlace(source.CopyOptions{Unpack: t.unpack}) {
+		return nil, err
+	}
+	return key, nil
+}
+
+// options are how the selection goes into the mounted tree at root.
+func (t transfer) options(root string, selection func() (*source.Selection, error)) (*source.Selection, source.CopyOptions, error) {
 	opts := source.CopyOptions{Mode: t.chmod, Unpack: t.unpack}
 	if t.chown != "" {
 		owner, err := source.LookupOwner(root, t.chown)
 		if err != nil {
-			return err
+			return nil, opts, err
 		}
 		opts.Owner = &owner
 	}
-	return source.Copy(ctx, root, sel, dest, opts)
+	sel, err := selection()
+	return sel, opts, err
 }
 
 // content is the digest of what is copied. A snapshot never changes, so for its files it is remembered, and a step

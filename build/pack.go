@@ -72,7 +72,7 @@ func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compres
 
 // writeLayer packs the snapshot into a blob of the store, and records it.
 func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Compression, workers int) (_ cache.Layer, err error) {
-	dirs, err := s.store.Dirs(ctx, made.Snapshot)
+	dirs, err := s.dirs(ctx, made)
 	if err != nil {
 		return cache.Layer{}, err
 	}
@@ -87,6 +87,9 @@ func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Comp
 		Upper: dirs.Upper, Lower: dirs.Lower, UserXattr: dirs.UserXattr, Whiteouts: s.req.Whiteouts, Epoch: s.req.Epoch,
 		Warn: func(w diff.Warning) { s.warn(made.line, w.String()) }, Stats: &stats,
 	})
+	if made.bare != nil {
+		changes = made.bare.placed.Changes(changes)
+	}
 	result, err := layer.Write(ctx, blob, changes, layer.Options{Compression: c, Workers: workers, Epoch: s.req.Epoch})
 	if err != nil {
 		return cache.Layer{}, err

@@ -46,6 +46,7 @@ type madeStep struct {
 	line    int
 	history int // index of its entry in the image's history
 	cached  bool
+	bare    *bareTree // while it is packed; nil: the tree is the snapshot
 }
 
 // run runs all stages of the plan, each as soon as those that it needs are done, and returns the target's.

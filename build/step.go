@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lbuild/lbuild/build/internal/cache"
+	"github.com/lbuild/lbuild/build/internal/source"
 )
 
 // comment is what lbuild writes into the history entries that it makes.
@@ -24,23 +25,18 @@ type change struct {
 	createdBy string
 	key       cache.Key                                    // of all that it can see, for the keys of later steps
 	apply     func(ctx context.Context, root string) error // on a mounted workspace
+
+	// For COPY and ADD only.
+	shape cache.Key                                                      // of what the instruction says, whatever the files hold
+	place func(ctx context.Context, root string) (*source.Placed, error) // as apply, where the layer is enough; nil: it is not
+	seal  func(ctx context.Context) (cache.Key, error)                   // gives the key after apply or place; nil: it is known
 }
 
 // change gives the stage the tree that c makes: the recorded one where its key is known, else a new one.
 func (st *stage) change(ctx context.Context, c change) error {
-	// One step may have run twice, with different results. What was made on one of them does not fit the other: its layer
-	// says what changed on that one.
-	recorded := cache.NewKey(string(c.key), st.snapshot)
-	step, cached, err := st.find(ctx, recorded)
+	step, cached, err := st.obtain(ctx, &c)
 	if err != nil {
 		return err
-	}
-	if !cached {
-		cached = true // unless this stage is the one that runs it
-		step, err = st.s.flight.do(recorded, func() (cache.Step, error) { cached = false; return st.make(ctx, c, recorded) })
-		if err != nil {
-			return err
-		}
 	}
 	if cached {
 		st.report(c, Event{State: StateCached, Seconds: step.Seconds})
@@ -56,6 +52,29 @@ func (st *stage) change(ctx context.Context, c change) error {
 	return nil
 }
 
+// obtain gives the step from its record, or makes it. Cached says that this stage did not run it.
+func (st *stage) obtain(ctx context.Context, c *change) (_ cache.Step, cached bool, _ error) {
+	if c.seal != nil {
+		step, err := st.make(ctx, c)
+		return step, false, err
+	}
+	recorded := st.recorded(c)
+	step, ok, err := st.find(ctx, recorded)
+	if err == nil && ok && step.Bare != nil {
+		step, ok, err = st.dress(ctx, c, step)
+	}
+	if err != nil || ok {
+		return step, ok, err
+	}
+	cached = true // unless this stage is the one that runs it
+	step, err = st.s.flight.do(recorded, func() (cache.Step, error) { cached = false; return st.make(ctx, c) })
+	return step, cached, err
+}
+
+// recorded is the key under which the step is recorded. One step may have run twice, with different results. What was
+// made on one of them does not fit the other: its layer says what changed on that one.
+func (st *stage) recorded(c *change) cache.Key { return cache.NewKey(string(c.key), st.snapshot) }
+
 // find looks the step up, unless the user asked to run it again.
 func (st *stage) find(ctx context.Context, recorded cache.Key) (cache.Step, bool, error) {
 	if st.s.noCache(st.Name) {
@@ -66,14 +85,14 @@ func (st *stage) find(ctx context.Context, recorded cache.Key) (cache.Step, bool
 
 // make runs the step in a workspace on the last snapshot, freezes the workspace and records it. A step that fails or
 // is canceled leaves nothing.
-func (st *stage) make(ctx context.Context, c change, recorded cache.Key) (_ cache.Step, err error) {
+func (st *stage) make(ctx context.Context, c *change) (_ cache.Step, err error) {
 	if err := st.s.slots.Acquire(ctx, 1); err != nil {
 		return cache.Step{}, err
 	}
 	defer st.s.slots.Release(1)
 	started := time.Now()
-	st.report(c, Event{State: StateStarted})
-	defer func() { st.report(c, outcome(ctx, err, time.Since(started))) }()
+	st.report(*c, Event{State: StateStarted})
+	defer func() { st.report(*c, outcome(ctx, err, time.Since(started))) }()
 
 	ws, err := st.s.store.Prepare(ctx, st.snapshot)
 	if err != nil {
@@ -84,11 +103,18 @@ func (st *stage) make(ctx context.Context, c change, recorded cache.Key) (_ cach
 	if err != nil {
 		return cache.Step{}, err
 	}
-	if err := c.apply(ctx, root); err != nil {
+	bare, err := st.put(ctx, c, ws, root)
+	if err == nil && c.seal != nil {
+		c.key, err = c.seal(ctx)
+	}
+	if err != nil {
 		return cache.Step{}, err
 	}
 	step := cache.Step{Created: time.Now().UTC().Truncate(time.Second), Seconds: time.Since(started).Seconds()}
-	return st.s.cache.Freeze(ctx, ws, recorded, step)
+	if bare != nil {
+		return st.keepBare(ctx, c, step, bare)
+	}
+	return st.s.cache.Freeze(ctx, ws, st.recorded(c), c.shape, step)
 }
 
 // outcome is the last event of a step that ran.

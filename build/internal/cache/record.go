@@ -19,6 +19,14 @@ type Step struct {
 	Snapshot string    `json:"-"`
 	Created  time.Time `json:"-"`
 	Seconds  float64   `json:"seconds"` // that the step took
+	Bare     *Bare     `json:"bare,omitempty"`
+}
+
+// Bare says how the tree of a step is kept that made only a layer, over the snapshot that the step stands on.
+type Bare struct {
+	Name    string `json:"name"`    // of the tree, under which the layer is recorded
+	Variant string `json:"variant"` // of the layer
+	Epoch   string `json:"epoch"`   // that the times in the layer were clamped to; "" for none
 }
 
 // Layer is a packed snapshot.
@@ -51,15 +59,19 @@ func (c *Cache) Step(ctx context.Context, key Key) (_ Step, ok bool, _ error) {
 		return Step{}, false, err
 	}
 	step.Snapshot, step.Created = r.Snapshot, r.Created
+	if step.Bare != nil {
+		step.Snapshot = step.Bare.Name
+	}
 	return step, true, nil
 }
 
-// Freeze ends the workspace of a step that is done and records what it made, in one transaction. It sets step.Snapshot.
-func (c *Cache) Freeze(ctx context.Context, ws *snapshot.Workspace, key Key, step Step) (Step, error) {
+// Freeze ends the workspace of a step that is done and records what it made, and that its shape was seen unless that is
+// "", in one transaction. It sets step.Snapshot.
+func (c *Cache) Freeze(ctx context.Context, ws *snapshot.Workspace, key, shape Key, step Step) (Step, error) {
 	r := snapshot.Record{Key: "step/" + string(key), Created: step.Created}
 	err := encode(&r, step)
 	if err == nil {
-		step.Snapshot, err = ws.Commit(ctx, r)
+		step.Snapshot, err = ws.Commit(ctx, append(shapeRecords(shape, nil), r)...)
 	}
 	return step, err
 }
@@ -84,6 +96,9 @@ func (c *Cache) Layer(ctx context.Context, name, variant string) (_ Layer, ok bo
 
 // PutLayer records how a snapshot was packed. Its blob must be whole.
 func (c *Cache) PutLayer(ctx context.Context, name, variant string, l Layer) error {
+	if IsBare(name) && l.Entries == 0 {
+		return nil // nothing to keep
+	}
 	r, err := layerRecord(name, variant, l)
 	if err != nil {
 		return err
@@ -101,7 +116,7 @@ func (c *Cache) CommitLayer(ctx context.Context, blob *snapshot.BlobWriter, name
 }
 
 func layerRecord(name, variant string, l Layer) (snapshot.Record, error) {
-	r := snapshot.Record{Key: layerKey(name, variant), Snapshot: name, Created: time.Now()}
+	r := snapshot.Record{Key: layerKey(name, variant), Snapshot: inStore(name), Created: time.Now()}
 	if l.Entries > 0 {
 		r.Blobs = []digest.Digest{l.Digest}
 	}
@@ -126,10 +141,14 @@ func (c *Cache) Chain(ctx context.Context, id digest.Digest) (name string, ok bo
 	return name, ok, err
 }
 
-// PutChains records the snapshots of stacks of layers, but of those that are known already, in one transaction.
+// PutChains records the snapshots of stacks of layers, but of bare trees and of those that are known already, in one
+// transaction.
 func (c *Cache) PutChains(ctx context.Context, snapshots map[digest.Digest]string) error {
 	var records []snapshot.Record
 	for id, name := range snapshots {
+		if IsBare(name) {
+			continue
+		}
 		if _, ok, err := c.Chain(ctx, id); err != nil {
 			return err
 		} else if ok {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zeebo/blake3"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -51,7 +52,7 @@ const digestFile = "lbuild digests 2\n"
 // LoadDigests reads what Save wrote. A missing or damaged file gives an empty cache.
 func LoadDigests(file string) (*DigestCache, error) {
 	data, err := os.ReadFile(file)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EISDIR) {
 		return nil, err
 	}
 	c := &DigestCache{}

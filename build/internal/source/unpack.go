@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path"
 	"path/filepath"
+	"time"
 
 	"github.com/containerd/containerd/v2/pkg/archive"
 	"github.com/containerd/log"
@@ -93,4 +96,25 @@ func silent(ctx context.Context) context.Context {
 	l := logrus.New()
 	l.SetOutput(io.Discard)
 	return log.WithLogger(ctx, logrus.NewEntry(l))
+}
+
+// ApplyLayer unpacks the tar of a layer that Placed made over the tree that it was made on, mounted at root.
+func ApplyLayer(ctx context.Context, r io.Reader, root string) error {
+	var top *tar.Header
+	note := archive.WithFilter(func(h *tar.Header) (bool, error) {
+		if path.Clean(h.Name) == "." {
+			top = h
+		}
+		return true, nil
+	})
+	if _, err := archive.Apply(silent(ctx), root, r, note); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil { // a compressed stream has its checksum behind the tar
+		return err
+	}
+	if top == nil {
+		return nil
+	}
+	return os.Chtimes(root, time.Time{}, top.ModTime) // which the archive package leaves out
 }
