@@ -33,7 +33,14 @@ func newBay(ctx context.Context, dir string, input Input) (_ *bay, err error) {
 		return nil, err
 	}
 	sum := digest.SHA256.Digester()
-	if err := input.Write(ctx, io.MultiWriter(b.in, sum.Hash())); err != nil {
+	both := io.MultiWriter(b.in, sum.Hash())
+	err = input.Write(ctx, writeFunc(func(p []byte) (int, error) {
+		if err := context.Cause(ctx); err != nil {
+			return 0, err
+		}
+		return both.Write(p)
+	}))
+	if err != nil {
 		return nil, err
 	}
 	b.digest = sum.Digest()
@@ -43,6 +50,10 @@ func newBay(ctx context.Context, dir string, input Input) (_ *bay, err error) {
 	}
 	return b, err
 }
+
+type writeFunc func([]byte) (int, error)
+
+func (f writeFunc) Write(p []byte) (int, error) { return f(p) }
 
 // nameless makes a file that is gone when it is closed, or when the process ends.
 func nameless(dir string) (*os.File, error) {

@@ -257,6 +257,22 @@ func TestCancelEndsLibraries(t *testing.T) {
 	}
 }
 
+func TestCancelEndsInputsThatDoNotLook(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cause := errors.New("enough")
+	deaf := Input{Name: "deaf", Write: func(_ context.Context, w io.Writer) error {
+		for {
+			if _, err := w.Write(make([]byte, 1000)); err != nil {
+				return err
+			}
+			cancel(cause)
+		}
+	}}
+	if _, err := Run(ctx, Options{Inputs: []Input{deaf}, Dir: t.TempDir()}); !errors.Is(err, cause) {
+		t.Errorf("error is %v, want %v", err, cause)
+	}
+}
+
 func TestProgramsThatFailAreQuoted(t *testing.T) {
 	bin := t.TempDir()
 	script := "#!/bin/sh\necho the disk is on fire >&2\nexit 3\n"
