@@ -90,8 +90,8 @@ func TestABuildThatIsCanceledLeavesNothing(t *testing.T) {
 				t.Errorf("leases and half-written blobs (-before +after):\n%s", diff)
 			}
 			goleak.VerifyNone(t, others,
-				goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"),
-				goleak.IgnoreAnyFunction("net/http.(*conn).serve")) // the registry's side
+				goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+				goleak.IgnoreAnyFunction("net/http.(*conn).serve")) // connections that are kept, and the registry's side
 		})
 	}
 }
