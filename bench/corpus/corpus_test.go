@@ -32,7 +32,7 @@ func tarOf(t testing.TB, s Spec) []byte {
 func TestCorporaKeepTheirBytes(t *testing.T) {
 	var got strings.Builder
 	for _, name := range Names() {
-		sum := sha256.Sum256(tarOf(t, Spec{Name: name, Seed: 1, Size: 8_000_000}))
+		sum := sha256.Sum256(tarOf(t, Spec{Name: name, Seed: 1, Size: 3_000_000}))
 		got.WriteString(name + " " + hex.EncodeToString(sum[:]) + "\n")
 	}
 	golden := filepath.Join("testdata", "digests.golden")
@@ -53,7 +53,7 @@ func TestCorporaKeepTheirBytes(t *testing.T) {
 func TestSeedsAndKindsDiffer(t *testing.T) {
 	seen := map[string]string{}
 	for _, name := range Names() {
-		for _, seed := range []uint64{0, 1, 1 << 63} {
+		for _, seed := range []uint64{0, 1 << 63} {
 			text := string(tarOf(t, Spec{Name: name, Seed: seed, Size: 2_000_000}))
 			if other := seen[text]; other != "" {
 				t.Errorf("%s with seed %d is the same as %s", name, seed, other)
@@ -65,7 +65,7 @@ func TestSeedsAndKindsDiffer(t *testing.T) {
 
 func TestTarsAreWholeAndOfTheirSize(t *testing.T) {
 	for _, name := range Names() {
-		for _, size := range []int64{1, 5_000, 1_000_000, 6_000_000} {
+		for _, size := range []int64{1, 5_000, 1_000_000} {
 			data := tarOf(t, Spec{Name: name, Size: size})
 			if over := int64(len(data)) - size; over > 8_000 || over < -8_000 {
 				t.Errorf("%s of %d bytes has %d", name, size, len(data))
