@@ -1,0 +1,121 @@
+package snapshot
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/containerd/continuity/fs"
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+)
+
+func TestWorkspaceIsCommittedWithItsRecordsOrNotAtAll(t *testing.T) {
+	s := openStore(t, Options{})
+	l, ctx := newLease(t, s)
+	commit := func(records ...Record) (string, error) {
+		w, err := s.Prepare(ctx, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, err := w.Commit(ctx, records...)
+		if derr := w.Discard(); derr != nil {
+			t.Error(derr)
+		}
+		return name, err
+	}
+	name, err := commit(Record{Key: "a", Snapshot: "another"}, Record{Key: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"a", "b"} {
+		if r, err := s.Record(ctx, key); err != nil || r.Snapshot != name {
+			t.Errorf("record %s names %q, want %q: %v", key, r.Snapshot, name, err)
+		}
+	}
+	missing := []digest.Digest{digest.FromString("missing")}
+	if _, err := commit(Record{Key: "c"}, Record{Key: "d", Blobs: missing}); !errdefs.IsNotFound(err) {
+		t.Errorf("a record of a blob that is missing: %v", err)
+	}
+	if _, err := s.Record(ctx, "c"); !errdefs.IsNotFound(err) {
+		t.Errorf("the record before it: %v", err)
+	}
+	if err := l.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := leftovers(t, s.Root()); len(left) != 1 {
+		t.Errorf("left are %v, want the one snapshot", left)
+	}
+}
+
+func TestBlobIsCommittedWithItsRecordsOrNotAtAll(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	d := digest.FromString("blob")
+	for _, test := range []struct {
+		record Record
+		want   bool
+	}{
+		{Record{Key: "bad", Snapshot: "missing", Blobs: []digest.Digest{d}}, false},
+		{Record{Key: "new", Blobs: []digest.Digest{d}}, true},
+		{Record{Key: "known", Blobs: []digest.Digest{d}}, true},
+	} {
+		b, err := s.NewBlob(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Write([]byte("blob")); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Commit(ctx, 4, d, nil, test.record); (err == nil) != test.want {
+			t.Errorf("%s: %v", test.record.Key, err)
+		}
+		if _, err := s.Record(ctx, test.record.Key); (err == nil) != test.want {
+			t.Errorf("%s: record: %v", test.record.Key, err)
+		}
+		if _, err := s.Content().Info(ctx, d); (err == nil) != test.want {
+			t.Errorf("%s: blob: %v", test.record.Key, err)
+		}
+	}
+}
+
+func TestSurveyMeasuresAsContainerdDoes(t *testing.T) {
+	dir := t.TempDir()
+	names := []string{"a", "b/c", "b/d/e"}
+	if err := write(names...)(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(filepath.Join(dir, "a"), filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("a", filepath.Join(dir, "symlink")); err != nil {
+		t.Fatal(err)
+	}
+	want, err := fs.DiskUsage(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := survey(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, fs.Usage(got.usage)); diff != "" {
+		t.Error(diff)
+	}
+	// Three directories, three files and a second name of one; a symbolic link lies in its directory.
+	if got.many || len(got.paths) != 7 {
+		t.Errorf("many %v, paths %v", got.many, got.paths)
+	}
+	for i := range fewPaths {
+		if err := write(filepath.Join("many", string(rune('a'+i))))(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err = survey(t.Context(), dir); err != nil || !got.many {
+		t.Errorf("many %v, %v", got.many, err)
+	}
+}
