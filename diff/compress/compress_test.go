@@ -160,12 +160,12 @@ func mixed() []byte {
 func TestBytesDependOnInputAlone(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for name, in := range map[string][]byte{
-		"text": input(5 << 20), "mixed": mixed(), "zeros": make([]byte, 5<<20), "short": input(100_000),
+		"text": input(5 << 20), "mixed": mixed(), "zeros": make([]byte, 3<<20), "short": input(100_000),
 	} {
 		for _, c := range []Compression{{Name: None}, {Name: Gzip}, {Name: Zstd}, {Name: Zstd, Level: 1}} {
 			t.Run(name+" "+c.String(), func(t *testing.T) {
 				want := compressed(t, c, in, 1, len(in))
-				for cores, workers := range map[int][]int{1: {1, 4}, 2: {0, 2, 32}} {
+				for cores, workers := range map[int][]int{1: {4}, 2: {2, 32}} {
 					runtime.GOMAXPROCS(cores)
 					for i, n := range workers {
 						if got := compressed(t, c, in, n, 100_003+i*900_000); !bytes.Equal(got, want) {

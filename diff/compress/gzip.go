@@ -12,7 +12,7 @@ import (
 
 // These decide bytes: a change needs a new revision of the codec.
 const (
-	gzipLevel = 5
+	gzipLevel = 5        // the fastest within 4 % of the size of compress/gzip at level 6: docs/compression.md
 	gzipBlock = 1 << 20  // bytes that one worker compresses at a time
 	gzipDict  = 16 << 10 // bytes of the block before that it may refer to
 )
