@@ -38,33 +38,28 @@ func readAhead(ctx context.Context, r io.Reader) *ahead {
 	}
 	ctx, a.stop = context.WithCancelCause(ctx)
 	a.done.Go(func() {
-		defer close(a.full)
-		if err := a.fill(ctx, r); err != nil {
-			a.full <- piece{err: err} // there is room: one place more than there are pieces
+		for ended := false; !ended; {
+			p := a.next(ctx, r)
+			a.full <- p // there is room: one place more than there are pieces, for an error that has none
+			ended = p.err != nil
 		}
 	})
 	return a
 }
 
-// fill sends pieces up to and with the first error. It returns why it sent no such.
-func (a *ahead) fill(ctx context.Context, r io.Reader) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case data := <-a.free:
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			if data == nil {
-				data = make([]byte, aheadPiece)
-			}
-			p := fillPiece(data[:aheadPiece], r)
-			a.full <- p
-			if p.err != nil {
-				return nil
-			}
+// next reads a piece as soon as there is a free one.
+func (a *ahead) next(ctx context.Context, r io.Reader) piece {
+	select {
+	case <-ctx.Done():
+		return piece{err: context.Cause(ctx)}
+	case data := <-a.free:
+		if ctx.Err() != nil {
+			return piece{err: context.Cause(ctx)}
 		}
+		if data == nil {
+			data = make([]byte, aheadPiece)
+		}
+		return fillPiece(data[:aheadPiece], r)
 	}
 }
 
