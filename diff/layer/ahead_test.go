@@ -65,7 +65,7 @@ func oneByOne(t *testing.T, opts diff.UpperOptions) []byte {
 
 func TestReadingAheadChangesNothing(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	opts := manyFiles(t, 800)
+	opts := manyFiles(t, 500)
 	want := oneByOne(t, opts)
 	for _, cores := range []int{1, 2} {
 		runtime.GOMAXPROCS(cores)
@@ -102,7 +102,7 @@ func TestTheFirstFailureInOrderIsTold(t *testing.T) {
 
 func TestReadingAheadEndsWithTheContextAtAnyPoint(t *testing.T) {
 	opts := manyFiles(t, 500)
-	for points := 0; points < 2500; points += 83 {
+	for points := 0; points < 2500; points += 167 {
 		ctx := newCountdown(points)
 		err := fault{changes: diff.Upper(ctx, opts), ctx: ctx}.happen(t, compress.Zstd)
 		if err != nil && !errors.Is(err, context.Canceled) {
@@ -112,9 +112,9 @@ func TestReadingAheadEndsWithTheContextAtAnyPoint(t *testing.T) {
 }
 
 func TestReadingAheadEndsWithTheWriter(t *testing.T) {
-	opts := manyFiles(t, 800)
+	opts := manyFiles(t, 500)
 	for _, codec := range codecs {
-		for _, limit := range []int{0, 10, 100_000, 150_000} {
+		for _, limit := range []int{0, 10, 50_000} {
 			err := fault{changes: diff.Upper(context.Background(), opts), w: &limited{limit}}.happen(t, codec)
 			if !errors.Is(err, errFull) {
 				t.Errorf("%s, after %d bytes: %v", codec, limit, err)
@@ -150,7 +150,7 @@ print(size)
 
 func TestOtherProgramsReadTheBlob(t *testing.T) {
 	treetest.NeedPrograms(t, "gzip", "zstd", "python3", "tar")
-	for name, opts := range map[string]diff.UpperOptions{"media": media(t), "files": manyFiles(t, 700)} {
+	for name, opts := range map[string]diff.UpperOptions{"media": media(t), "files": manyFiles(t, 300)} {
 		for _, c := range []struct{ compression, test string }{
 			{"gzip", "gzip -t BLOB && gzip -dc BLOB | tar t"},
 			{"gzip:1", "gzip -t BLOB"},
