@@ -52,6 +52,7 @@ race: build
 integration: build
 	cd integration && $(GOTEST) -parallel 4 ./...
 	cd integration/differs && $(GOTEST) ./...
+	cd bench/compare && $(GOTEST) ./...
 
 .PHONY: differs
 differs: ## compare the differs of other builders: docs/differs.md
@@ -68,6 +69,7 @@ lint: bin/tools/gofumpt bin/tools/golangci-lint
 	bin/tools/golangci-lint run ./...
 	cd integration && ../bin/tools/golangci-lint run --config ../.golangci.yml ./...
 	cd integration/differs && ../../bin/tools/golangci-lint run --config ../../.golangci.yml ./...
+	cd bench/compare && ../../bin/tools/golangci-lint run --config ../../.golangci.yml ./...
 
 .PHONY: vuln
 vuln: bin/tools/govulncheck
@@ -89,6 +91,15 @@ bench: bin/lbuild ## how fast layers are packed, and codecs compared: figures an
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./bench/...
 	@mkdir -p out/bench
 	bin/lbuild bench --seed 1 --size 64MB --runs 3 --json out/bench/report.json --csv out/bench/runs.csv --plots out/bench $(BENCH)
+
+.PHONY: compare
+compare: build ## measure lbuild beside other builders, an hour or two: docs/performance.md
+	cd bench/compare && $(GO) run . $(COMPARE)
+	$(MAKE) --no-print-directory performance
+
+.PHONY: performance
+performance: ## write docs/performance.md from the results that are there
+	cd bench/compare && $(GO) run . page ../results/compare ../../docs/performance.md
 
 .PHONY: clean
 clean: ## remove what make made; the downloads of the demo too

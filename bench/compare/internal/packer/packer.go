@@ -1,0 +1,154 @@
+// Package packer makes layers by the code of several builders, called as libraries, each in a process of its own.
+package packer
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/lbuild/lbuild/bench/compare/internal/workload"
+)
+
+// Request is one layer to make.
+type Request struct {
+	Packer string
+	Dirs   workload.Dirs
+	// Merged is where the mount of the directories is seen, and Below that of the lower ones.
+	Merged, Below string
+	// Blob is the file that takes the layer. It is not synced: that would measure the disk, which is the same for all.
+	Blob string
+	// Bytes are those that the SHA-256 probe hashes.
+	Bytes int64
+}
+
+// Result is what making it took. Times are those of the work in the process, without its start.
+type Result struct {
+	Wall, CPU time.Duration
+	// Memory is the most that the process had resident, in bytes.
+	Memory int64
+	// Size is that of the blob, and Plain that of the tar.
+	Size, Plain int64
+	// Digest is that of the blob and DiffID that of the tar.
+	Digest, DiffID string
+}
+
+// Command is the first argument of the program that makes Child do its work.
+const Command = "pack"
+
+// Run makes a layer in a new process of this program.
+func Run(ctx context.Context, request Request) (Result, error) {
+	arg, err := json.Marshal(request)
+	if err != nil {
+		return Result{}, err
+	}
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", Command, string(arg))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return Result{}, fmt.Errorf("%s: %w", request.Packer, err)
+	}
+	var r Result
+	return r, json.Unmarshal(out, &r)
+}
+
+// Child is the other side of Run: it does what the argument says, and prints the result.
+func Child(ctx context.Context, arg string, out io.Writer) error {
+	var request Request
+	if err := json.Unmarshal([]byte(arg), &request); err != nil {
+		return err
+	}
+	r, err := request.measure(ctx)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(r)
+}
+
+func (q Request) measure(ctx context.Context) (Result, error) {
+	p, err := find(q.Packer)
+	if err != nil {
+		return Result{}, err
+	}
+	before, _, err := resources()
+	if err != nil {
+		return Result{}, err
+	}
+	start := time.Now()
+	r, err := p.pack(ctx, q)
+	if err != nil {
+		return Result{}, err
+	}
+	r.Wall = time.Since(start)
+	after, memory, err := resources()
+	r.CPU, r.Memory = after-before, memory
+	return r, err
+}
+
+// resources are the CPU time and the most memory of this process so far.
+func resources() (time.Duration, int64, error) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0, 0, err
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), u.Maxrss << 10, nil
+}
+
+// blob is a file that is hashed while it is written, as all builders do it.
+type blob struct {
+	file *os.File
+	buf  *bufio.Writer
+	hash hash.Hash
+	size int64
+}
+
+const blobBuffer = 128 << 10 // bytes, as BuildKit has it
+
+func createBlob(path string) (*blob, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	b := &blob{file: f, hash: sha256.New()}
+	b.buf = bufio.NewWriterSize(writerFunc(b.write), blobBuffer)
+	return b, nil
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func (b *blob) write(p []byte) (int, error) {
+	n, err := b.file.Write(p)
+	b.size += int64(n)
+	b.hash.Write(p[:n])
+	return n, err
+}
+
+// Write buffers.
+func (b *blob) Write(p []byte) (int, error) { return b.buf.Write(p) }
+
+// Close flushes and closes the file.
+func (b *blob) Close() error { return errors.Join(b.buf.Flush(), b.file.Close()) }
+
+// tarSum counts and hashes a tar.
+type tarSum struct {
+	hash hash.Hash
+	size int64
+}
+
+func (t *tarSum) Write(p []byte) (int, error) {
+	t.size += int64(len(p))
+	return t.hash.Write(p)
+}
+
+func sum(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }

@@ -1,0 +1,124 @@
+// Package page writes docs/performance.md from results.
+package page
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"github.com/lbuild/lbuild/bench/compare/internal/result"
+)
+
+//go:embed performance.md.tmpl
+var text string
+
+// Write writes a page from the results in a directory, and its plots into a directory beside it that has its name.
+// The same results give the same bytes.
+func Write(results, page string) error {
+	sets, err := result.Load(results)
+	if err != nil {
+		return err
+	}
+	if len(sets) == 0 {
+		return fmt.Errorf("%s: no results", results)
+	}
+	plots := strings.TrimSuffix(page, filepath.Ext(page))
+	if err := os.MkdirAll(plots, 0o755); err != nil {
+		return err
+	}
+	if err := draw(newData(sets), plots); err != nil {
+		return err
+	}
+	out, err := render(newData(sets))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(page, []byte(out), 0o644) //nolint:gosec // it is for everybody to read
+}
+
+// data is what the template sees.
+type data struct {
+	sets   map[string]result.Set
+	Builds []result.Set
+	Layers []result.Set
+}
+
+// order is that of the page.
+var order = [...]string{
+	"large", "again", "changed", "small", "apt", "steps", "parallel", "layer-large", "layer-small", "layer-apt", "layer-purge",
+}
+
+func newData(sets map[string]result.Set) data {
+	d := data{sets: sets}
+	for _, name := range order {
+		s, ok := sets[name]
+		switch {
+		case !ok:
+		case s.Layer:
+			d.Layers = append(d.Layers, s)
+		default:
+			d.Builds = append(d.Builds, s)
+		}
+	}
+	return d
+}
+
+func render(d data) (string, error) {
+	t, err := template.New("page").Funcs(template.FuncMap{"table": table}).Parse(text)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	err = t.Execute(&b, d)
+	return b.String(), err
+}
+
+// BuildBars is the table of promises about builds.
+func (d data) BuildBars() string { return buildTable(d.sets) }
+
+// LayerBars is the table of promises about layers. Layers without content have none.
+func (d data) LayerBars() string {
+	var large []result.Set
+	for _, s := range d.Layers {
+		if s.Workload != "layer-purge" {
+			large = append(large, s)
+		}
+	}
+	return layerTable(large)
+}
+
+// Machines says where and when which workload was measured, a line for each.
+func (d data) Machines() string {
+	var b strings.Builder
+	b.WriteString("| workload | taken | commit | machine | load at its begin |\n|---|---|---|---|---|\n")
+	for _, s := range append(d.Builds, d.Layers...) {
+		m := s.Machine
+		fmt.Fprintf(&b, "| %s | %s | %s | %s, %d cores, %d GB, Linux %s, %s | %.1f |\n",
+			s.Workload, s.Taken.Format("2006-01-02 15:04"), s.Commit, m.CPU, m.Cores, m.Memory>>30, m.Kernel, m.FileSystem, m.Load)
+	}
+	return b.String()
+}
+
+// Versions says what was called.
+func (d data) Versions() string {
+	var b strings.Builder
+	b.WriteString("| | version | |\n|---|---|---|\n")
+	seen := map[string]bool{}
+	for _, s := range append(d.Builds, d.Layers...) {
+		for _, c := range s.Contenders {
+			if !seen[c] {
+				fmt.Fprintf(&b, "| %s | %s | %s |\n", c, s.Versions[c], s.How[c])
+			}
+			seen[c] = true
+		}
+	}
+	return b.String()
+}
+
+// Path is where the results of a workload are, seen from the page.
+func (data) Path(s result.Set) string {
+	return filepath.ToSlash(filepath.Join("../bench/results/compare", s.Workload+".json"))
+}

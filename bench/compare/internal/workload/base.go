@@ -1,0 +1,58 @@
+package workload
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/lbuild/lbuild/bench/compare/internal/image"
+)
+
+//go:embed base.sh
+var baseScript string
+
+// MakeBase makes a minimal Debian as an OCI layout in dir, or takes the one that is there. It needs debootstrap, root, and
+// the first time a Debian mirror; lbuild packs it.
+func MakeBase(ctx context.Context, dir, lbuild string, log io.Writer) (image.Image, error) {
+	layout := filepath.Join(dir, "layout")
+	if i, err := image.Open(layout); err == nil {
+		return i, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return image.Image{}, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "rootfs.tar")); err != nil {
+		if err := run(ctx, log, "bash", "-c", baseScript, "base.sh", dir); err != nil {
+			return image.Image{}, fmt.Errorf("make a Debian: %w", err)
+		}
+	}
+	if err := pack(ctx, dir, layout, lbuild, log); err != nil {
+		return image.Image{}, fmt.Errorf("pack the base: %w", err)
+	}
+	return image.Open(layout)
+}
+
+func pack(ctx context.Context, dir, layout, lbuild string, log io.Writer) (err error) {
+	file := filepath.Join(dir, "Buildfile")
+	if err := os.WriteFile(file, []byte("FROM scratch\nADD rootfs.tar /\nCMD [\"bash\"]\n"), 0o600); err != nil {
+		return err
+	}
+	store := filepath.Join(dir, "store")
+	defer func() { err = errors.Join(err, os.RemoveAll(store)) }()
+	return run(ctx, log, lbuild, "--root", store, "build", "-t", Base, "-f", file,
+		"-o", "type=oci,tar=false,dest="+layout, dir)
+}
+
+func run(ctx context.Context, log io.Writer, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(name), err)
+	}
+	return nil
+}

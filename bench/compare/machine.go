@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/lbuild/lbuild/bench/compare/internal/result"
+	"golang.org/x/sys/unix"
+)
+
+// here describes this machine, and the file system of a directory.
+func here(dir string) (result.Machine, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return result.Machine{}, err
+	}
+	var u unix.Utsname
+	var s unix.Sysinfo_t
+	var f unix.Statfs_t
+	if err := unix.Uname(&u); err != nil {
+		return result.Machine{}, err
+	}
+	if err := unix.Sysinfo(&s); err != nil {
+		return result.Machine{}, err
+	}
+	if err := unix.Statfs(dir, &f); err != nil {
+		return result.Machine{}, err
+	}
+	return result.Machine{
+		CPU: processor(), Cores: runtime.NumCPU(), Kernel: unix.ByteSliceToString(u.Release[:]), FileSystem: fileSystem(f.Type),
+		Memory: int64(s.Totalram) * int64(s.Unit),
+		Load:   load(),
+	}, nil
+}
+
+func fileSystem(magic int64) string {
+	switch magic {
+	case unix.EXT4_SUPER_MAGIC:
+		return "ext4"
+	case unix.XFS_SUPER_MAGIC:
+		return "xfs"
+	case unix.BTRFS_SUPER_MAGIC:
+		return "btrfs"
+	case unix.TMPFS_MAGIC:
+		return "tmpfs"
+	}
+	return fmt.Sprintf("%#x", magic)
+}
+
+// processor is the name of the first CPU.
+func processor() string {
+	text, _ := os.ReadFile("/proc/cpuinfo") // empty where there is none
+	for line := range strings.Lines(string(text)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+func load() float64 {
+	text, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(text), " ")
+	value, _ := strconv.ParseFloat(first, 64)
+	return value
+}

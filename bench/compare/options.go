@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lbuild/lbuild/bench/compare/internal/builder"
+	"github.com/lbuild/lbuild/bench/compare/internal/packer"
+	"github.com/lbuild/lbuild/bench/compare/internal/result"
+	"github.com/lbuild/lbuild/bench/compare/internal/workload"
+)
+
+// options are what was asked for.
+type options struct {
+	workloads, against []string // nil for all
+	runs               int
+	out, work          string
+	lbuild, runc       string
+	tiny               bool
+	args               []string // as they were typed
+}
+
+const defaultRuns = 5
+
+func parse(args []string) (options, error) {
+	o := options{args: args}
+	f := flag.NewFlagSet("compare", flag.ContinueOnError)
+	workloads := f.String("workloads", "", "`names` of what to measure, with commas between (default all: "+strings.Join(names(), ",")+")")
+	against := f.String("against", "", "`names` of whom to compare with (default all that are here): "+strings.Join(peers(), ","))
+	f.IntVar(&o.runs, "runs", defaultRuns, "`number` of measurements of each, taken in turn")
+	f.StringVar(&o.out, "out", "../results/compare", "`directory` for the results, a file for each workload")
+	f.StringVar(&o.work, "work", "", "`directory` for all else, up to 15 GB; the base stays in it for the next time (default a new one, which is removed)")
+	f.StringVar(&o.lbuild, "lbuild", "../../bin/lbuild", "`path` of lbuild")
+	f.StringVar(&o.runc, "runc", "../../bin/runc", "`path` of the runc that all builders use")
+	f.BoolVar(&o.tiny, "tiny", false, "hundredth part of the files, to try the harness")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	o.workloads, o.against = split(*workloads), split(*against)
+	for _, w := range o.workloads {
+		if !slices.Contains(names(), w) {
+			return o, fmt.Errorf("no workload is named %q", w)
+		}
+	}
+	for _, a := range o.against {
+		if !slices.Contains(peers(), a) {
+			return o, fmt.Errorf("nobody is named %q: there are %s", a, strings.Join(peers(), ", "))
+		}
+	}
+	if f.NArg() > 0 || o.runs < 1 {
+		return o, errors.New("usage: compare [flags], or compare page RESULTS PAGE")
+	}
+	return o, nil
+}
+
+// split is nil for an empty list.
+func split(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+}
+
+// names are those of all workloads.
+func names() (all []string) {
+	for _, b := range workload.Builds() {
+		for _, p := range b.Phases {
+			all = append(all, p.Name)
+		}
+	}
+	for _, u := range workload.Uppers() {
+		all = append(all, u.Name)
+	}
+	return all
+}
+
+// peers are the names of builders and libraries that lbuild can be compared with.
+func peers() (all []string) {
+	for _, b := range builder.All()[1:] {
+		if !b.Probe {
+			all = append(all, b.Name)
+		}
+	}
+	for _, p := range packer.All() {
+		if owner := p.Owner(); owner != "lbuild" && !p.Probe() && !slices.Contains(all, owner) {
+			all = append(all, owner)
+		}
+	}
+	return all
+}
+
+func (o options) wants(workload string) bool {
+	return o.workloads == nil || slices.Contains(o.workloads, workload)
+}
+
+// compares tells whether a contender takes part. lbuild always does, and what only bounds it.
+func (o options) compares(contender string) bool {
+	return o.against == nil || slices.Contains(o.against, contender)
+}
+
+// measure measures all that is wanted, and saves each workload when it is done.
+func (o options) measure(ctx context.Context) (err error) {
+	if os.Getuid() != 0 {
+		return errors.New("only root can mount overlays")
+	}
+	if o.work == "" {
+		if o.work, err = os.MkdirTemp("/var/tmp", "lbuild-compare-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(o.work)) }()
+	}
+	for _, path := range []*string{&o.lbuild, &o.runc, &o.work} {
+		if *path, err = filepath.Abs(*path); err != nil {
+			return err
+		}
+	}
+	if err := o.builds(ctx); err != nil {
+		return err
+	}
+	return o.layers(ctx)
+}
+
+// set starts the record of a workload.
+func (o options) set(ctx context.Context, name, title string) (result.Set, error) {
+	machine, err := here(o.work)
+	if err != nil {
+		return result.Set{}, err
+	}
+	return result.Set{
+		Workload: name, Title: title, Taken: time.Now().UTC().Truncate(time.Second), Machine: machine,
+		Command: strings.Join(append([]string{"compare"}, o.args...), " "), Commit: commit(ctx),
+		Versions: map[string]string{}, How: map[string]string{},
+	}, nil
+}
+
+// commit is that of this repository, with a mark where files differ from it.
+func commit(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=12").Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
