@@ -111,7 +111,7 @@ func (w *walker) directory(ctx context.Context, d *target, name string, k *node)
 // makeDirAt opens a directory, made if need be.
 func makeDirAt(dir *os.File, name string) (d *os.File, made bool, err error) {
 	err = unix.Mkdirat(int(dir.Fd()), name, 0o700)
-	if err != nil && err != unix.EEXIST {
+	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, false, err
 	}
 	made = err == nil

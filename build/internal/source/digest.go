@@ -75,15 +75,15 @@ type recorder struct {
 }
 
 func (r *recorder) walk(dir []byte, kids []node) {
+	room := len(dir)
 	for i := range kids {
 		k := &kids[i]
-		name := append(dir, k.name...)
-		r.record(name, k)
+		dir = append(dir[:room], k.name...)
+		r.record(dir, k)
 		if len(k.kids) > 0 {
-			name = append(name, '/')
-			r.walk(name, k.kids)
+			dir = append(dir, '/')
+			r.walk(dir, k.kids)
 		}
-		dir = name[:len(dir)] // the room that it has grown to
 	}
 }
 

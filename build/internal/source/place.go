@@ -186,8 +186,8 @@ type summing struct {
 
 func (s *summing) Read(p []byte) (int, error) {
 	n, err := s.content.Read(p)
-	s.scratch.hash.Write(p[:n])
-	if err == io.EOF {
+	s.scratch.hash.Write(p[:n]) //nolint:errcheck // a hash never fails
+	if errors.Is(err, io.EOF) {
 		s.tree.found(s.name, s.node, s.scratch.hash)
 	}
 	return n, err

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -110,7 +111,7 @@ func (c *content) copyTo(ctx context.Context, w io.Writer, buf []byte) error {
 		if _, werr := w.Write(buf[:n]); werr != nil {
 			return werr
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
