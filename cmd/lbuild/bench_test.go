@@ -47,7 +47,7 @@ func checkCSV(ts *testscript.TestScript, neg bool, args []string) {
 func TestBenchEndsOnSignals(t *testing.T) {
 	dir := t.TempDir()
 	var stderr bytes.Buffer
-	cmd := exec.Command("lbuild", "bench", "--size", "500MB", "--codecs", "std/gzip:9")
+	cmd := exec.Command("lbuild", "bench", "--size", "30MB", "--runs", "99", "--codecs", "std/gzip:9")
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
