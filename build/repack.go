@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lbuild/lbuild/diff"
@@ -79,28 +78,25 @@ func (s *session) recompress(ctx context.Context, l Layer, rank int, desc ocispe
 	defer func() { err = errors.Join(err, blob.Close()) }()
 
 	l.MediaType = c.MediaType()
-	if l.UncompressedSize, l.Size, l.Digest, err = squeeze(blob, cancelable{ctx, plain}, c, workers); err != nil {
+	if l.UncompressedSize, err = squeeze(blob, cancelable{ctx, plain}, c, workers); err != nil {
 		return l, fmt.Errorf("pack layer %s anew: %w", desc.Digest, err)
 	}
+	l.Size, l.Digest = blob.Size(), blob.Digest()
 	return l, blob.Commit(ctx, l.Size, l.Digest, map[string]string{labelUncompressed: string(l.DiffID)})
 }
 
-// squeeze copies plain to blob in compression c.
-func squeeze(blob *snapshot.BlobWriter, plain io.Reader, c compress.Compression, workers int) (in, out int64, _ digest.Digest, _ error) {
-	hash := digest.Canonical.Digester()
-	count := &counter{w: io.MultiWriter(blob, hash.Hash())}
-	w, err := c.NewWriter(count, workers)
+// squeeze copies plain to blob in compression c, and returns the number of plain bytes.
+func squeeze(blob io.Writer, plain io.Reader, c compress.Compression, workers int) (int64, error) {
+	w, err := c.NewWriter(blob, workers)
 	if err != nil {
-		return 0, 0, "", err
+		return 0, err
 	}
-	if in, err = io.Copy(w, plain); err != nil {
+	n, err := io.Copy(w, plain)
+	if err != nil {
 		w.Drop()
-		return 0, 0, "", err
+		return 0, err
 	}
-	if err := w.Close(); err != nil {
-		return 0, 0, "", err
-	}
-	return in, count.n, hash.Digest(), nil
+	return n, w.Close()
 }
 
 // cancelable is a reader that ends with its context.
@@ -114,18 +110,6 @@ func (c cancelable) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return c.r.Read(p)
-}
-
-// counter counts what goes through it.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }
 
 // emptyLayer stores a layer without entries, for an image that would have none.

@@ -50,6 +50,12 @@ func (b *BlobWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Digest is that of the bytes that were written so far.
+func (b *BlobWriter) Digest() digest.Digest { return b.hash.Digest() }
+
+// Size is the number of bytes that were written so far.
+func (b *BlobWriter) Size() int64 { return b.size }
+
 // Commit makes the blob whole: it has the digest and, unless size is 0, the size, or Commit fails and stores nothing.
 // That it existed before is fine; it then gets the labels that it lacks. The records are put in the same transaction.
 // Blob and records are on disk when Commit returns: a power cut before that may lose all of them, never some.
@@ -69,7 +75,7 @@ func (b *BlobWriter) Commit(ctx context.Context, size int64, expected digest.Dig
 
 // settle puts the file on disk, before a transaction makes others wait, and closes it.
 func (b *BlobWriter) settle(size int64, expected digest.Digest) error {
-	switch d := b.hash.Digest(); {
+	switch d := b.Digest(); {
 	case b.file == nil:
 		return os.ErrClosed
 	case size != 0 && size != b.size:

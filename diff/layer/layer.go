@@ -37,6 +37,13 @@ type Result struct {
 	Entries int
 }
 
+// Digester is a writer that knows the SHA-256 of all that was written to it. Write takes its word for the digest of the
+// blob, which is then hashed once and not twice.
+type Digester interface {
+	io.Writer
+	Digest() digest.Digest
+}
+
 // Write packs changes into w, in their order, and returns what it wrote.
 //
 // Each byte of a file is read once: tar, both digests and compression work on the same pass. Large layers are walked,

@@ -14,24 +14,19 @@ type pipe struct {
 	*compress.Writer
 	size   int64 // bytes that came in through Write and ReadFrom
 	blob   *sink
-	diffID hash.Hash
-	plain  bool // the blob is the tar: one digest does for both
+	diffID hash.Hash // nil: the blob is the tar, and one digest does for both
 }
 
 func newPipe(w io.Writer, opts Options) (*pipe, error) {
-	p := &pipe{
-		plain:  opts.Compression.Name == compress.None,
-		blob:   &sink{w: w},
-		diffID: sha256.New(),
-	}
-	if !p.plain {
-		p.blob.hash = sha256.New()
-	}
+	p := &pipe{blob: newSink(w)}
 	var err error
 	if p.Writer, err = opts.Compression.NewWriter(p.blob, opts.Workers); err != nil {
 		return nil, err
 	}
-	p.Tee(p.diffID)
+	if opts.Compression.Name != compress.None {
+		p.diffID = sha256.New()
+		p.Tee(p.diffID)
+	}
 	return p, nil
 }
 
@@ -61,14 +56,9 @@ func (p *pipe) finish(failure error) (Result, error) {
 }
 
 func (p *pipe) result() Result {
-	r := Result{
-		DiffID:           digest.NewDigest(digest.SHA256, p.diffID),
-		UncompressedSize: p.size,
-		Size:             p.blob.size,
-	}
-	r.Digest = r.DiffID
-	if !p.plain {
-		r.Digest = digest.NewDigest(digest.SHA256, p.blob.hash)
+	r := Result{Digest: p.blob.digest(), Size: p.blob.size, UncompressedSize: p.size}
+	if r.DiffID = r.Digest; p.diffID != nil {
+		r.DiffID = digest.NewDigest(digest.SHA256, p.diffID)
 	}
 	return r
 }
@@ -76,11 +66,26 @@ func (p *pipe) result() Result {
 // sink hashes and counts what goes to w.
 type sink struct {
 	w    io.Writer
-	hash hash.Hash // nil: no digest
+	hash hash.Hash // nil: w hashes it
 	size int64
 
 	todo   chan []byte   // to hash beside the write; nil until it is worth it
 	hashed chan struct{} // one for each of todo
+}
+
+func newSink(w io.Writer) *sink {
+	s := &sink{w: w}
+	if _, ok := w.(Digester); !ok {
+		s.hash = sha256.New()
+	}
+	return s
+}
+
+func (s *sink) digest() digest.Digest {
+	if s.hash == nil {
+		return s.w.(Digester).Digest()
+	}
+	return digest.NewDigest(digest.SHA256, s.hash)
 }
 
 // besideSize is how many bytes are worth a goroutine to hash them.
