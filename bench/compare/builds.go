@@ -129,7 +129,7 @@ func (c *contest) turn(ctx context.Context, b builder.Builder, round int) (err e
 		return err
 	}
 	dir := c.path("root")
-	defer func() { err = errors.Join(err, scope.Close(), unmountBelow(dir), os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, scope.Close(), os.RemoveAll(dir)) }()
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}

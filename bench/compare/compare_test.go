@@ -8,12 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/lbuild/lbuild/bench"
 	"github.com/lbuild/lbuild/bench/compare/internal/packer"
 	"github.com/lbuild/lbuild/bench/compare/internal/result"
 	"github.com/lbuild/lbuild/bench/compare/internal/workload"
-	"golang.org/x/sys/unix"
 )
 
 // TestMain is the program where a packer starts it as its own process.
@@ -124,39 +122,5 @@ func TestFlagsThatMeanNothingAreErrors(t *testing.T) {
 		if got := fmt.Sprint(err); (c.want == "") != (err == nil) || !strings.Contains(got, c.want) && err != nil {
 			t.Errorf("%q: %s, want %q", c.args, got, c.want)
 		}
-	}
-}
-
-func TestMountPointsAreTakenFromBelowTheDirectoryOnly(t *testing.T) {
-	const mountinfo = `21 1 8:1 / / rw - ext4 /dev/sda rw
-22 21 0:5 / /work/root rw - tmpfs x rw
-23 21 0:5 / /work/root/a\040b rw - tmpfs x rw
-24 21 0:5 / /work/rootless rw - tmpfs x rw
-short
-`
-	want := []string{"/work/root", "/work/root/a b"}
-	if d := cmp.Diff(want, pointsBelow(mountinfo, "/work/root")); d != "" {
-		t.Error(d)
-	}
-}
-
-func TestUnmountBelowTakesAwayMountsOnMounts(t *testing.T) {
-	needRoot(t)
-	dir := t.TempDir()
-	for _, d := range []string{"a", "a/b"} {
-		path := filepath.Join(dir, d)
-		if err := os.Mkdir(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Mount("tmpfs", path, "tmpfs", 0, ""); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) }) // mounted only if the test fails
-	}
-	if err := unmountBelow(dir); err != nil {
-		t.Fatal(err)
-	}
-	if left, err := os.ReadDir(filepath.Join(dir, "a")); err != nil || len(left) != 0 {
-		t.Errorf("still mounted: %v, %v", left, err)
 	}
 }

@@ -17,11 +17,9 @@ import (
 )
 
 // Scope is a cgroup. What starts in it is counted with its children, daemons and containers, and ends with it.
-//
-// Containers stay in it where their runtime puts them into cgroups of version 1 alone, or into none.
 type Scope struct {
-	dir string
-	fd  *os.File
+	mount, dir string // of the hierarchy, and of the cgroup in it
+	fd         *os.File
 }
 
 // Usage is what something took.
@@ -31,11 +29,11 @@ type Usage struct {
 
 // NewScope makes an empty cgroup below that of this process. The caller closes it.
 func NewScope(name string) (*Scope, error) {
-	root, err := unified()
+	mount, path, err := unified()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(root, name+"-")
+	dir, err := os.MkdirTemp(filepath.Join(mount, path), name+"-")
 	if err != nil {
 		return nil, err
 	}
@@ -43,26 +41,26 @@ func NewScope(name string) (*Scope, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(dir))
 	}
-	return &Scope{dir: dir, fd: fd}, nil
+	return &Scope{mount: mount, dir: dir, fd: fd}, nil
 }
 
-// unified is the directory of this process's cgroup in the hierarchy of version 2.
-func unified() (string, error) {
+// unified is where the hierarchy of version 2 is mounted, and the path of this process's cgroup in it.
+func unified() (mount, path string, err error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	own, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	for line := range strings.Lines(string(mounts)) {
 		fields := strings.Fields(line)
 		if at := slices.Index(fields, "-"); at > 4 && at+1 < len(fields) && fields[at+1] == "cgroup2" {
-			return filepath.Join(fields[4], ownPath(string(own))), nil
+			return fields[4], ownPath(string(own)), nil
 		}
 	}
-	return "", errors.New("no cgroup of version 2 is mounted")
+	return "", "", errors.New("no cgroup of version 2 is mounted")
 }
 
 // ownPath is the path that /proc/self/cgroup gives for version 2.
@@ -75,10 +73,15 @@ func ownPath(text string) string {
 	return "/"
 }
 
-// Command is a command that starts in the scope. It is sent SIGTERM when the context ends, and killed ten seconds later.
+// enter makes the scope the root of all cgroups that a program sees, because runtimes put containers below that root. The
+// program itself goes one level down: a cgroup with children may have no processes of its own.
+const enter = `umount -l "$0" && mount -t cgroup2 none "$0" && mkdir -p "$0/main" && echo $$ >"$0/main/cgroup.procs" && exec "$@"`
+
+// Command is a command that starts in the scope, with mounts that nobody else sees and that end with it. It is sent SIGTERM
+// when the context ends, and killed ten seconds later.
 func (s *Scope) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	const patience = 10 * time.Second
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(ctx, "unshare", append([]string{"--cgroup", "--mount", "sh", "-c", enter, s.mount, name}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(s.fd.Fd())}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = patience

@@ -42,6 +42,22 @@ func TestTimeCountsProcessesThatNobodyWaitsFor(t *testing.T) {
 	}
 }
 
+// TestTimeCountsContainers moves a process where runc puts containers: into a cgroup of their own, below the root.
+func TestTimeCountsContainers(t *testing.T) {
+	s := newScope(t)
+	defer s.Close()
+	usage, err := s.Time(func() error {
+		return s.Command(t.Context(), "sh", "-c", `mkdir "$0/container" && echo $$ >"$0/container/cgroup.procs" &&
+			grep -q '^0::/container$' /proc/self/cgroup && i=0 && while [ $i -lt 200000 ]; do i=$((i+1)); done`, s.mount).Run()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if usage.CPU < 20*time.Millisecond {
+		t.Errorf("usage is %+v, want more of a loop of 200,000", usage)
+	}
+}
+
 func waitFor(path string) error {
 	const pause, tries = 10 * time.Millisecond, 3000
 	for range tries {
