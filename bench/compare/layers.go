@@ -105,7 +105,7 @@ func (o options) rounds(ctx context.Context, set *result.Set, q packer.Request) 
 	for round := range o.runs + 1 {
 		for i := range packers {
 			p := packers[(i+round)%len(packers)]
-			q.Packer = p.Name
+			q.Packer, q.Profile = p.Name, o.profileOf(set.Workload, p, round)
 			r, err := packer.Run(ctx, q)
 			if err != nil {
 				return err
@@ -126,6 +126,14 @@ func (o options) rounds(ctx context.Context, set *result.Set, q packer.Request) 
 		}
 	}
 	return nil
+}
+
+// profileOf is the file for a profile, which is taken in the round that does not count.
+func (o options) profileOf(workload string, p packer.Packer, round int) string {
+	if o.profile == "" || round > 0 {
+		return ""
+	}
+	return filepath.Join(o.profile, workload+"-"+strings.ReplaceAll(p.Name, " ", "-")+".pprof")
 }
 
 func (o options) packers() (chosen []packer.Packer) {

@@ -24,6 +24,7 @@ type options struct {
 	runs               int
 	out, work          string
 	lbuild, runc       string
+	profile            string
 	tiny               bool
 	args               []string // as they were typed
 }
@@ -40,6 +41,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.work, "work", "", "`directory` for all else, up to 15 GB; the base stays in it for the next time (default a new one, which is removed)")
 	f.StringVar(&o.lbuild, "lbuild", "../../bin/lbuild", "`path` of lbuild")
 	f.StringVar(&o.runc, "runc", "../../bin/runc", "`path` of the runc that all builders use")
+	f.StringVar(&o.profile, "profile", "", "`directory` that is there, for CPU profiles of libraries")
 	f.BoolVar(&o.tiny, "tiny", false, "hundredth part of the files, to try the harness")
 	if err := f.Parse(args); err != nil {
 		return o, err

@@ -13,6 +13,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/pprof"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,6 +31,8 @@ type Request struct {
 	Blob string
 	// Bytes are those that the SHA-256 probe hashes.
 	Bytes int64
+	// Profile is a file for a CPU profile. Empty takes none; one costs a little of the time.
+	Profile string
 }
 
 // Result is what making it took. Times are those of the work in the process, without its start.
@@ -84,7 +88,7 @@ func (q Request) measure(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	start := time.Now()
-	r, err := p.pack(ctx, q)
+	r, err := q.profiled(ctx, p)
 	if err != nil {
 		return Result{}, err
 	}
@@ -94,13 +98,39 @@ func (q Request) measure(ctx context.Context) (Result, error) {
 	return r, err
 }
 
+func (q Request) profiled(ctx context.Context, p Packer) (_ Result, err error) {
+	if q.Profile == "" {
+		return p.pack(ctx, q)
+	}
+	f, err := os.Create(q.Profile)
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return Result{}, err
+	}
+	defer pprof.StopCPUProfile()
+	return p.pack(ctx, q)
+}
+
 // resources are the CPU time and the most memory of this process so far.
-func resources() (time.Duration, int64, error) {
+func resources() (cpu time.Duration, memory int64, err error) {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0, 0, err
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), u.Maxrss << 10, nil
+	// The most that rusage has may be that of the process which started this one.
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if n, err := fmt.Sscanf(line, "VmHWM: %d kB", &memory); n == 1 && err == nil {
+			break
+		}
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), memory << 10, nil
 }
 
 // blob is a file that is hashed while it is written, as all builders do it.

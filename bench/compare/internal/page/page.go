@@ -102,6 +102,17 @@ func (d data) Machines() string {
 	return b.String()
 }
 
+// Busy lists the workloads that were measured while other programs kept the cores busy, with commas between.
+func (d data) Busy() string {
+	var names []string
+	for _, s := range append(d.Builds, d.Layers...) {
+		if s.Machine.Load > float64(s.Machine.Cores) {
+			names = append(names, s.Workload)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 // Versions says what was called.
 func (d data) Versions() string {
 	var b strings.Builder

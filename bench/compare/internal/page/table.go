@@ -49,7 +49,10 @@ func packed(s result.Set, sum result.Summary) string {
 }
 
 func megabytes(bytes float64) string {
-	const mega = 1e6
+	const kilo, mega = 1e3, 1e6
+	if bytes < mega {
+		return fmt.Sprintf("%.1f kB", bytes/kilo)
+	}
 	return fmt.Sprintf("%.1f MB", bytes/mega)
 }
 
