@@ -40,7 +40,8 @@ type contest struct {
 	base     image.Image
 	log      *os.File
 	dir      string
-	sets     []result.Set // one for each phase
+	sets     []result.Set    // one for each phase
+	failed   map[string]bool // builders
 }
 
 // build measures one workload.
@@ -49,7 +50,7 @@ func (o options) build(ctx context.Context, b workload.Build) (err error) {
 	if err != nil {
 		return err
 	}
-	c := &contest{options: o, Build: b, base: base, builders: o.builders(ctx), dir: filepath.Join(o.work, "builds")}
+	c := &contest{options: o, Build: b, base: base, builders: o.builders(ctx), dir: filepath.Join(o.work, "builds"), failed: map[string]bool{}}
 	defer func() { err = errors.Join(err, os.RemoveAll(c.dir)) }()
 	if err := c.prepare(ctx); err != nil {
 		return err
@@ -60,12 +61,26 @@ func (o options) build(ctx context.Context, b workload.Build) (err error) {
 	defer c.log.Close()
 	for round := range o.runs {
 		for i := range c.builders {
-			if err := c.turn(ctx, c.builders[(i+round)%len(c.builders)], round); err != nil {
+			b := c.builders[(i+round)%len(c.builders)]
+			if err := c.turn(ctx, b, round); err != nil && (ctx.Err() != nil || b.Name == "lbuild") {
 				return err
+			} else if err != nil {
+				c.fail(b, err)
 			}
 		}
 	}
 	return c.save()
+}
+
+// fail notes that another builder cannot build this workload, and lets it try no more.
+func (c *contest) fail(b builder.Builder, err error) {
+	progress("%s goes on without %s: %v", c.Phases[0].Name, b.Name, err)
+	c.failed[b.Name] = true
+	for i := range c.sets {
+		if b.Can(c.sets[i].Workload) {
+			c.sets[i].Checks = append(c.sets[i].Checks, result.Check{Contender: b.Name, Differences: []string{err.Error()}})
+		}
+	}
 }
 
 // builders are lbuild and all others that are here, or of those that were asked for.
@@ -121,7 +136,7 @@ func (c *contest) path(name string) string { return filepath.Join(c.dir, name) }
 
 // turn lets one builder build all phases, in a fresh root.
 func (c *contest) turn(ctx context.Context, b builder.Builder, round int) (err error) {
-	if !b.Can(c.Phases[0].Name) {
+	if !b.Can(c.Phases[0].Name) || c.failed[b.Name] {
 		return nil
 	}
 	scope, err := measure.NewScope("compare")

@@ -74,7 +74,7 @@ func differences(s result.Set) string {
 	var b strings.Builder
 	for _, c := range s.Checks {
 		if !c.Same && len(c.Differences) > 0 {
-			fmt.Fprintf(&b, "\n%s has another tree: %s.\n", c.Contender, plain(c.Differences))
+			fmt.Fprintf(&b, "\n%s has another tree, or failed: %s.\n", c.Contender, plain(c.Differences))
 		}
 	}
 	return b.String()
