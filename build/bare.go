@@ -99,7 +99,8 @@ func (s *session) dirs(ctx context.Context, made madeStep) (snapshot.Dirs, error
 }
 
 // dress makes a recorded step fit for this build: as it is where its layer is enough, else with a snapshot that the layer
-// is unpacked into. ok is false where that does not give what running the step would.
+// is unpacked into. That has times in whole seconds, as every tree from a layer. ok is false where the times were clamped:
+// a RUN would see other ones than after the step itself, and so would whoever takes the files.
 func (st *stage) dress(ctx context.Context, c *change, step cache.Step) (_ cache.Step, ok bool, err error) {
 	l, ok, err := st.s.cache.Layer(ctx, step.Snapshot, step.Bare.Variant)
 	if err != nil || !ok {
@@ -108,8 +109,8 @@ func (st *stage) dress(ctx context.Context, c *change, step cache.Step) (_ cache
 	if c.place != nil && step.Bare.Variant == st.s.variant(st.s.compressions()[0]) {
 		return step, true, nil
 	}
-	if step.Bare.Epoch != "" && step.Bare.Epoch != st.s.epoch() {
-		return step, false, nil // the times in the layer are not those of the files
+	if step.Bare.Epoch != "" {
+		return step, false, nil
 	}
 	step, err = st.s.flight.do(cache.NewKey("unpack", string(st.recorded(c))), func() (cache.Step, error) {
 		return st.unpackBare(ctx, c, step, l)

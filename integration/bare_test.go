@@ -46,15 +46,32 @@ func TestATreeThatWasOnlyALayerIsReadLater(t *testing.T) {
 	m.checkEmpty()
 }
 
-func TestALayerWithClampedTimesIsNoTreeForOthers(t *testing.T) {
+// What reads the tree sees the times of the files, which the layer does not have.
+func TestALayerWithClampedTimesIsNoTree(t *testing.T) {
 	t.Parallel()
-	m := newMeter(t)
-	dir := m.context(bareFiles)
-	m.mustMeasure(dir, "--source-date-epoch", "1000")
-	if got, want := m.mustMeasure(dir, "--verify").steps(), "2 done; 0 run"; got != want {
-		t.Errorf("without the epoch: got %s, want %s", got, want)
+	for _, test := range []struct {
+		name, change string
+		args         []string
+		want         string
+	}{
+		{name: "without the epoch", args: words("--verify"), want: "2 done; 0 run"},
+		{
+			name: "a step more", args: words("--source-date-epoch 1000"),
+			change: "echo 'RUN test $(stat -c %Y /d/a) -gt 1000 && touch /c' >>Buildfile", want: "2 done, 3 done; 1 run",
+		},
+		{name: "the files", args: words("--source-date-epoch 1000 -o type=local,dest=out"), want: "2 done; 0 run"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := newMeter(t)
+			dir := m.context(bareFiles)
+			m.mustMeasure(dir, "--source-date-epoch", "1000")
+			m.shell(dir, test.change)
+			if got := m.mustMeasure(dir, test.args...).steps(); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+			m.checkEmpty()
+		})
 	}
-	m.checkEmpty()
 }
 
 func TestTwoProcessesUnpackALayerAtOnce(t *testing.T) {
