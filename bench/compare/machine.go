@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,6 +33,7 @@ func here(dir string) (result.Machine, error) {
 		CPU: processor(), Cores: runtime.NumCPU(), Kernel: unix.ByteSliceToString(u.Release[:]), FileSystem: fileSystem(f.Type),
 		Memory: int64(s.Totalram) * int64(s.Unit),
 		Load:   load(),
+		SHA:    hasSHA(),
 	}, nil
 }
 
@@ -58,6 +60,13 @@ func processor() string {
 		}
 	}
 	return runtime.GOARCH
+}
+
+// hasSHA reads the flags of x86 and arm.
+func hasSHA() bool {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	words := strings.Fields(string(text))
+	return slices.Contains(words, "sha_ni") || slices.Contains(words, "sha2")
 }
 
 func load() float64 {

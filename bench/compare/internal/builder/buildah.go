@@ -15,8 +15,8 @@ type buildahRoot struct {
 func openBuildah(layers bool) func(context.Context, Site) (Root, error) {
 	return func(ctx context.Context, site Site) (Root, error) {
 		r := buildahRoot{site, layers}
-		pull := r.Scope.Command(ctx, "buildah", r.args("pull", "--quiet", "oci:"+site.Base.Dir)...)
-		pull.Stderr = r.Log
+		pull := r.command(ctx, "buildah", r.args("pull", "--quiet", "oci:"+site.Base.Dir)...)
+		pull.Stdout = nil
 		id, err := pull.Output()
 		if err != nil {
 			return nil, fmt.Errorf("buildah pull: %w, see %s", err, r.Log.Name())

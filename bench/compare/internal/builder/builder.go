@@ -159,10 +159,17 @@ func (b Builder) Open(ctx context.Context, site Site) (Root, error) {
 	return root, os.RemoveAll(prime.Out)
 }
 
-// run runs a program in the site's scope, with its output in the log.
-func (s Site) run(ctx context.Context, name string, args ...string) error {
+// command is a program in the site's scope, with its temporary files in the site and what it prints in the log.
+func (s Site) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := s.Scope.Command(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+s.Dir)
 	cmd.Stdout, cmd.Stderr = s.Log, s.Log
+	return cmd
+}
+
+// run runs a command to its end.
+func (s Site) run(ctx context.Context, name string, args ...string) error {
+	cmd := s.command(ctx, name, args...)
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w, see %s", filepath.Base(name), err, s.Log.Name())
 	}

@@ -19,11 +19,10 @@ type buildkitRoot struct {
 // openBuildKit starts a daemon and waits until it listens.
 func openBuildKit(ctx context.Context, site Site) (Root, error) {
 	r := buildkitRoot{Site: site}
-	r.daemon = site.Scope.Command(ctx, "buildkitd", "--root", site.Dir+"/root", "--addr", "unix://"+r.socket(),
+	r.daemon = site.command(ctx, "buildkitd", "--root", site.Dir+"/root", "--addr", "unix://"+r.socket(),
 		"--config", "/dev/null", "--allow-insecure-entitlement", "network.host",
 		"--containerd-worker=false", "--oci-worker=true", "--oci-worker-snapshotter", "overlayfs", "--oci-worker-net", "host",
 		"--oci-worker-gc=false", "--oci-worker-binary", site.Runc)
-	r.daemon.Stdout, r.daemon.Stderr = site.Log, site.Log
 	if err := r.daemon.Start(); err != nil {
 		return nil, err
 	}

@@ -96,10 +96,18 @@ func (d data) Machines() string {
 	b.WriteString("| workload | taken | commit | machine | load at its begin |\n|---|---|---|---|---|\n")
 	for _, s := range append(d.Builds, d.Layers...) {
 		m := s.Machine
-		fmt.Fprintf(&b, "| %s | %s | %s | %s, %d cores, %d GB, Linux %s, %s | %.1f |\n",
-			s.Workload, s.Taken.Format("2006-01-02 15:04"), s.Commit, m.CPU, m.Cores, m.Memory>>30, m.Kernel, m.FileSystem, m.Load)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s%s, %d cores, %d GB, Linux %s, %s | %.1f |\n",
+			s.Workload, s.Taken.Format("2006-01-02 15:04"), s.Commit, m.CPU, extensions(m), m.Cores, m.Memory>>30, m.Kernel, m.FileSystem, m.Load)
 	}
 	return b.String()
+}
+
+// extensions says what a processor lacks that matters.
+func extensions(m result.Machine) string {
+	if m.SHA {
+		return ""
+	}
+	return " without SHA instructions"
 }
 
 // Busy lists the workloads that were measured while other programs kept the cores busy, with commas between.
