@@ -82,7 +82,7 @@ func (g *gzipEncoder) end() error {
 	if err := g.begin(); err != nil {
 		return err
 	}
-	trailer := []byte{1, 0, 0, 0xff, 0xff} // an empty block that is the last one
+	trailer := []byte{3, 0} // an empty block of fixed codes that is the last one
 	trailer = binary.LittleEndian.AppendUint32(trailer, g.sum)
 	trailer = binary.LittleEndian.AppendUint32(trailer, g.size)
 	_, err := g.w.Write(trailer)
