@@ -23,6 +23,11 @@ import (
 // labelUncompressed is where containerd keeps the diff-id of a layer's blob.
 const labelUncompressed = "containerd.io/uncompressed"
 
+// uncompressed are the labels of a layer's blob.
+func uncompressed(diffID digest.Digest) map[string]string {
+	return map[string]string{labelUncompressed: string(diffID)}
+}
+
 // image is a built image in one compression. Its blobs are in the store.
 type image struct {
 	manifest ocispec.Descriptor

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -20,10 +21,10 @@ import (
 type bareTree struct {
 	dirs   snapshot.Dirs
 	placed *source.Placed
+	step   cache.Step // whole once it is kept
 
-	// Once it is packed.
-	name  string
-	layer cache.Layer
+	// keep makes the blob of the layer whole and records it with the step, in one transaction.
+	keep func(context.Context, *snapshot.BlobWriter, cache.Layer) error
 }
 
 // layerIsEnough tells whether nothing reads the tree of the step that runs: it is the last of the target that changes
@@ -47,8 +48,9 @@ func (st *stage) layerIsEnough() bool {
 	return true
 }
 
-// put makes the change in a workspace. Where the layer is enough it is packed here and now, and the result is not nil.
-func (st *stage) put(ctx context.Context, c *change, ws *snapshot.Workspace, root string) (*bareTree, error) {
+// put makes the change in a workspace. Where the layer is enough it is packed and recorded here and now, and the result
+// is not nil: then the workspace has had its use.
+func (st *stage) put(ctx context.Context, c *change, ws *snapshot.Workspace, root string, started time.Time) (*bareTree, error) {
 	if c.place == nil {
 		return nil, c.apply(ctx, root)
 	}
@@ -66,20 +68,29 @@ func (st *stage) put(ctx context.Context, c *change, ws *snapshot.Workspace, roo
 	for _, w := range placed.Warnings() {
 		st.s.warn(line(c.cmd), w.String())
 	}
-	bare := &bareTree{dirs: dirs, placed: placed, name: cache.BareName()}
-	made := madeStep{Step: cache.Step{Snapshot: bare.name}, id: st.id(), line: line(c.cmd), history: len(st.image.History), bare: bare}
-	bare.layer, err = st.s.pack(ctx, made, st.s.compressions()[0])
-	if err == nil && bare.layer.Entries == 0 {
+	bare := &bareTree{dirs: dirs, placed: placed, step: cache.Step{Snapshot: cache.BareName()}}
+	bare.keep = func(ctx context.Context, blob *snapshot.BlobWriter, l cache.Layer) error {
+		return st.keepBare(ctx, c, &bare.step, started, blob, l)
+	}
+	made := madeStep{Step: bare.step, id: st.id(), line: line(c.cmd), history: len(st.image.History), bare: bare}
+	l, err := st.s.pack(ctx, made, st.s.compressions()[0])
+	if err == nil && l.Entries == 0 {
 		return nil, nil // nothing changed, so nothing was left out either: the workspace is whole
 	}
 	return bare, err
 }
 
-// keepBare records a step with its layer alone.
-func (st *stage) keepBare(ctx context.Context, c *change, step cache.Step, bare *bareTree) (cache.Step, error) {
-	step.Snapshot = bare.name
-	step.Bare = &cache.Bare{Variant: st.s.variant(st.s.compressions()[0]), Epoch: st.s.epoch()}
-	return step, st.s.cache.PutBare(ctx, st.recorded(c), c.shape, step, bare.layer)
+// keepBare completes the step and records it with its layer alone. It keeps nothing of a step that changed nothing.
+func (st *stage) keepBare(ctx context.Context, c *change, step *cache.Step, started time.Time, blob *snapshot.BlobWriter, l cache.Layer) error {
+	if l.Entries == 0 {
+		return nil
+	}
+	if err := c.know(ctx); err != nil {
+		return err
+	}
+	step.Created, step.Seconds = now(), time.Since(started).Seconds()
+	step.Bare = &cache.Bare{Name: step.Snapshot, Variant: st.s.variant(st.s.compressions()[0]), Epoch: st.s.epoch()}
+	return st.s.cache.CommitBare(ctx, blob, st.recorded(c), c.shape, *step, l, uncompressed(l.DiffID))
 }
 
 // epoch is the one of the request as text, "" for none.
@@ -107,7 +118,10 @@ func (st *stage) dress(ctx context.Context, c *change, step cache.Step) (_ cache
 		return step, false, err
 	}
 	if c.place != nil && step.Bare.Variant == st.s.variant(st.s.compressions()[0]) {
-		return step, true, nil
+		// From here on the record of the layer is not needed: a prune may take it, and leaves the blob to this build.
+		l.Seconds = 0
+		_, err := st.s.packs.do(packKey(step.Snapshot, step.Bare.Variant), func() (cache.Layer, error) { return l, nil })
+		return step, true, err
 	}
 	if step.Bare.Epoch != "" {
 		return step, false, nil

@@ -31,7 +31,7 @@ func (s *session) packSoon(ctx context.Context, made madeStep) {
 // pack gives the layer of a step in one compression. It is packed once; a later call waits for the first.
 func (s *session) pack(ctx context.Context, made madeStep, c compress.Compression) (cache.Layer, error) {
 	variant := s.variant(c)
-	return s.packs.do(made.Snapshot+" "+variant, func() (cache.Layer, error) {
+	return s.packs.do(packKey(made.Snapshot, variant), func() (cache.Layer, error) {
 		l, ok, err := s.cache.Layer(ctx, made.Snapshot, variant)
 		if err != nil || ok {
 			l.Seconds = 0 // this build did not pack it
@@ -43,6 +43,9 @@ func (s *session) pack(ctx context.Context, made madeStep, c compress.Compressio
 		return l, nil
 	})
 }
+
+// packKey is what a session knows a layer by.
+func packKey(name, variant string) string { return name + " " + variant }
 
 // packNow walks the snapshot, writes the layer into the store and says so.
 func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compression) (cache.Layer, error) {
@@ -97,13 +100,16 @@ func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Comp
 	l := cache.Layer{
 		Result: result, Seconds: time.Since(started).Seconds(), Unchanged: stats.Unchanged, UnchangedBytes: stats.UnchangedBytes,
 	}
+	if made.bare != nil {
+		return l, made.bare.keep(ctx, blob, l)
+	}
 	return l, s.keepLayer(ctx, blob, made.Snapshot, c, l)
 }
 
 // keepLayer makes the blob of a layer whole and records it: at once, or where the user asked for proof once it was
 // unpacked and compared.
 func (s *session) keepLayer(ctx context.Context, blob *snapshot.BlobWriter, name string, c compress.Compression, l cache.Layer) error {
-	variant, labels := s.variant(c), map[string]string{labelUncompressed: string(l.DiffID)}
+	variant, labels := s.variant(c), uncompressed(l.DiffID)
 	switch {
 	case l.Entries > 0 && !s.req.Verify:
 		return s.cache.CommitLayer(ctx, blob, name, variant, l, labels)

@@ -82,7 +82,7 @@ func (s *session) recompress(ctx context.Context, l Layer, rank int, desc ocispe
 		return l, fmt.Errorf("pack layer %s anew: %w", desc.Digest, err)
 	}
 	l.Size, l.Digest = blob.Size(), blob.Digest()
-	return l, blob.Commit(ctx, l.Size, l.Digest, map[string]string{labelUncompressed: string(l.DiffID)})
+	return l, blob.Commit(ctx, l.Size, l.Digest, uncompressed(l.DiffID))
 }
 
 // squeeze copies plain to blob in compression c, and returns the number of plain bytes.
@@ -125,5 +125,5 @@ func (s *session) emptyLayer(ctx context.Context, c compress.Compression) (_ Lay
 		return Layer{}, err
 	}
 	l := Layer{CreatedBy: "empty layer", DiffID: r.DiffID, Digest: r.Digest, MediaType: r.MediaType, Size: r.Size, UncompressedSize: r.UncompressedSize}
-	return l, blob.Commit(ctx, r.Size, r.Digest, map[string]string{labelUncompressed: string(r.DiffID)})
+	return l, blob.Commit(ctx, r.Size, r.Digest, uncompressed(r.DiffID))
 }

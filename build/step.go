@@ -103,19 +103,29 @@ func (st *stage) make(ctx context.Context, c *change) (_ cache.Step, err error) 
 	if err != nil {
 		return cache.Step{}, err
 	}
-	bare, err := st.put(ctx, c, ws, root)
-	if err == nil && c.seal != nil {
-		c.key, err = c.seal(ctx)
-	}
+	bare, err := st.put(ctx, c, ws, root, started)
 	if err != nil {
 		return cache.Step{}, err
 	}
-	step := cache.Step{Created: time.Now().UTC().Truncate(time.Second), Seconds: time.Since(started).Seconds()}
 	if bare != nil {
-		return st.keepBare(ctx, c, step, bare)
+		return bare.step, ws.Discard()
 	}
-	return st.s.cache.Freeze(ctx, ws, st.recorded(c), c.shape, step)
+	if err := c.know(ctx); err != nil {
+		return cache.Step{}, err
+	}
+	return st.s.cache.Freeze(ctx, ws, st.recorded(c), c.shape, cache.Step{Created: now(), Seconds: time.Since(started).Seconds()})
 }
+
+// know finds the key of a change whose files have now been read.
+func (c *change) know(ctx context.Context) (err error) {
+	if c.seal != nil {
+		c.key, err = c.seal(ctx)
+	}
+	return err
+}
+
+// now is when a step is done, as an image's history says it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
 // outcome is the last event of a step that ran.
 func outcome(ctx context.Context, err error, took time.Duration) Event {

@@ -28,14 +28,18 @@ func inStore(name string) string {
 	return name
 }
 
-// PutBare records a step that made only a layer, and that its shape was seen. The layer must be recorded, with entries.
-func (c *Cache) PutBare(ctx context.Context, key, shape Key, step Step, l Layer) error {
-	step.Bare.Name = step.Snapshot
-	r := snapshot.Record{Key: "step/" + string(key), Created: step.Created, Blobs: []digest.Digest{l.Digest}}
-	if err := encode(&r, step); err != nil {
+// CommitBare makes the blob of a layer whole, and records it, the step that made nothing else, and that its shape was
+// seen, in one transaction. The layer must have entries.
+func (c *Cache) CommitBare(ctx context.Context, blob *snapshot.BlobWriter, key, shape Key, step Step, l Layer, labels map[string]string) error {
+	packed, err := layerRecord(step.Snapshot, step.Bare.Variant, l)
+	if err != nil {
 		return err
 	}
-	return c.store.PutRecords(ctx, append(shapeRecords(shape, r.Blobs), r)...)
+	made := snapshot.Record{Key: "step/" + string(key), Created: step.Created, Blobs: packed.Blobs}
+	if err := encode(&made, step); err != nil {
+		return err
+	}
+	return blob.Commit(ctx, l.Size, l.Digest, labels, append(shapeRecords(shape, packed.Blobs), packed, made)...)
 }
 
 // Seen tells whether a step of this shape was ever recorded: without one a lookup by content cannot find any.

@@ -96,9 +96,6 @@ func (c *Cache) Layer(ctx context.Context, name, variant string) (_ Layer, ok bo
 
 // PutLayer records how a snapshot was packed. Its blob must be whole.
 func (c *Cache) PutLayer(ctx context.Context, name, variant string, l Layer) error {
-	if IsBare(name) && l.Entries == 0 {
-		return nil // nothing to keep
-	}
 	r, err := layerRecord(name, variant, l)
 	if err != nil {
 		return err
