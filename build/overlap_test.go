@@ -12,6 +12,7 @@ import (
 func TestWorkIsHiddenWhereStepsRun(t *testing.T) {
 	step := func(id string, state State) Event { return Event{Type: EventStep, ID: id, State: state} }
 	pack := func(state State) Event { return Event{Type: EventPack, State: state} }
+	own := func(id string, state State) Event { return Event{Type: EventPack, ID: id, State: state} }
 	push := func(blob string, state State) Event {
 		return Event{Type: EventPush, Name: "x", Digest: blob, State: state}
 	}
@@ -25,6 +26,12 @@ func TestWorkIsHiddenWhereStepsRun(t *testing.T) {
 		{"a step alone", []Event{step("a", StateStarted), step("a", StateDone)}, Work{}, Work{}},
 		{"after the steps", []Event{step("a", StateStarted), step("a", StateDone), pack(StateStarted), pack(StateDone)}, Work{1, 0}, Work{}},
 		{"within a step", []Event{step("a", StateStarted), pack(StateStarted), pack(StateDone), step("a", StateDone)}, Work{1, 1}, Work{}},
+		{"by the step itself", []Event{
+			step("a", StateStarted), own("a", StateStarted), own("a", StateDone), step("a", StateDone),
+		}, Work{1, 0}, Work{}},
+		{"by the step itself, beside another", []Event{
+			step("a", StateStarted), own("a", StateStarted), step("b", StateStarted), step("b", StateDone), own("a", StateDone), step("a", StateDone),
+		}, Work{3, 1}, Work{}},
 		{"into the next step", []Event{
 			pack(StateStarted), step("a", StateStarted), step("a", StateDone), nothing, step("b", StateStarted), pack(StateDone),
 		}, Work{5, 2}, Work{}},
