@@ -187,6 +187,11 @@ func (t *Tree) hashEntry(ctx context.Context, s *scratch, at string, m *meta) er
 		return err
 	}
 	defer f.Close()
+	if !m.isDir() { // which only has attributes here, and changes with each name in it
+		if err := unchanged(f, m); err != nil {
+			return err
+		}
+	}
 	if m.isLink() {
 		target, err := readlink(f)
 		field(s.hash, target)

@@ -114,6 +114,23 @@ func TestDigestRefusesFileThatChanged(t *testing.T) {
 	checkError(t, err, ErrChanged, `"f"`)
 }
 
+// A digest may be taken after the copy: then nothing but the digest can see that it is of something else.
+func TestDigestRefusesWhatChangedAfterItWasCopied(t *testing.T) {
+	requireRoot(t)
+	for name, change := range map[string]string{"link": "d/x -> two", "device": "d/x c1:5", "file": `d/x "two"`} {
+		t.Run(name, func(t *testing.T) {
+			before := map[string]string{"link": "d/x -> one", "device": "d/x c1:3", "file": `d/x "one"`}[name]
+			dir := makeTree(t, before)
+			sel := selectAll(t, openTree(t, dir, Options{}), "d")
+			must(t, Copy(t.Context(), makeTree(t, ""), sel, "/", CopyOptions{}))
+			must(t, os.Remove(filepath.Join(dir, "d/x")))
+			addTree(t, dir, change)
+			_, err := sel.Digest(t.Context())
+			checkError(t, err, ErrChanged, `"d/x"`)
+		})
+	}
+}
+
 func TestDigestStopsWhenCanceled(t *testing.T) {
 	sel := selectAll(t, openTree(t, makeTree(t, `f "one"`), Options{}), "f")
 	ctx, cancel := contextCanceled(t)
