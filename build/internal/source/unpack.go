@@ -68,7 +68,7 @@ func (c *copier) unpack(ctx context.Context, it *item, dest string) error {
 	if err := apply(ctx, f, filepath.Join(c.dir, at.path), c.opts.Owner); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
-	return nil
+	return unchanged(f, &it.node.meta) // its digest may be remembered, and is then that of the archive as it was selected
 }
 
 // apply unpacks a tar stream into dir; a nil owner keeps those of the archive.

@@ -3,12 +3,15 @@ package source
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/base64"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -193,6 +196,29 @@ func TestAddOfSeveralArchivesNeedsNoSlash(t *testing.T) {
 	sel := selectAll(t, openTree(t, dir, Options{}), "1", "2")
 	must(t, Copy(t.Context(), root, sel, "/d", CopyOptions{Unpack: true}))
 	checkTree(t, root, lines(`d/`, `d/a/`, `d/a/f "x" 640 3:4 @0`, `d/g "x" 640 3:4 @0`))
+}
+
+// meddler is a context that does something once somebody looks at it.
+type meddler struct {
+	context.Context
+	once sync.Once
+	do   func()
+}
+
+func (m *meddler) Done() <-chan struct{} {
+	m.once.Do(m.do)
+	return m.Context.Done()
+}
+
+func TestAddRefusesAnArchiveThatChangesWhileItIsUnpacked(t *testing.T) {
+	requireRoot(t)
+	dir := makeTree(t, "")
+	archive := filepath.Join(dir, "x")
+	must(t, os.WriteFile(archive, makeTar(t, sampleEntry), 0o644))
+	sel := selectAll(t, openTree(t, dir, Options{}), "x")
+	time.Sleep(20 * time.Millisecond) // more than a tick of the clock of a file system
+	ctx := &meddler{Context: t.Context(), do: func() { must(t, os.Chmod(archive, 0o600)) }}
+	checkError(t, Copy(ctx, makeTree(t, ""), sel, "/d", CopyOptions{Unpack: true}), ErrChanged, `"x"`)
 }
 
 func TestExtractMakesContext(t *testing.T) {
