@@ -46,11 +46,11 @@ type Digester interface {
 
 // Write packs changes into w, in their order, and returns what it wrote.
 //
-// Each byte of a file is read once: tar, both digests and compression work on the same pass. Large layers are walked,
-// read, hashed, compressed and written in goroutines of their own; changes are ranged over by the caller's. The layer is
-// whole only if the error is nil; what w holds otherwise is to be thrown away. Write does not close w, calls it from one
+// Each byte of a file is read once: tar, both digests and compression work on the same pass. Large layers are read,
+// hashed, compressed and written in goroutines of their own; changes are ranged over by the caller's. The layer is whole
+// only if the error is nil; what w holds otherwise is to be thrown away. Write does not close w, calls it from one
 // goroutine at a time, and everything that it started has ended when it returns. The error is a *diff.PathError where it
-// belongs to a path, and the first one in the order of the changes.
+// belongs to a path, or what Change.WithContent's reader said, and the first one in the order of the changes.
 func Write(ctx context.Context, w io.Writer, changes iter.Seq2[diff.Change, error], opts Options) (Result, error) {
 	p, err := newPipe(w, opts)
 	if err != nil {

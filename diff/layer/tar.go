@@ -177,14 +177,18 @@ func (t *tarWriter) content(ctx context.Context, c diff.Change, read *content) e
 	return err
 }
 
-// stream reads a file straight into the compressor. Its reader answers for it being whole.
+// stream reads a file straight into the compressor. Its reader answers for it being whole; that the size is the one in the
+// header is seen here too, because content may come from elsewhere.
 func (t *tarWriter) stream(ctx context.Context, c diff.Change) (err error) {
 	r, err := c.Open()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	_, err = t.out.ReadFrom(cancelable{ctx, r})
+	n, err := t.out.ReadFrom(io.LimitReader(cancelable{ctx, r}, c.Size+1))
+	if err == nil && n != c.Size {
+		err = &diff.PathError{Op: "read", Path: c.Path, Err: diff.ErrChanged}
+	}
 	return err
 }
 
