@@ -299,6 +299,23 @@ func TestEmptyInputIsAValidBlob(t *testing.T) {
 	}
 }
 
+func TestNothingIsTheSameBlobHoweverItIsWritten(t *testing.T) {
+	for _, c := range []Compression{{Name: None}, {Name: Gzip}, {Name: Zstd}} {
+		var out bytes.Buffer
+		w, err := c.NewWriter(&out, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.ReadFrom(strings.NewReader(""))
+		if err = errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if want := compressed(t, c, nil, 1, 1); !bytes.Equal(out.Bytes(), want) {
+			t.Errorf("%s: %x when read, %x when nothing was written", c, out.Bytes(), want)
+		}
+	}
+}
+
 func TestGzipHeaderSaysNothingOfTheMachine(t *testing.T) {
 	got := compressed(t, Compression{Name: Gzip}, []byte("x"), 1, 1)[:10]
 	want := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff}

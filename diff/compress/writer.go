@@ -45,7 +45,7 @@ type encoder interface {
 	packer() func(*block)
 	// emit writes a block that was packed, in the order of the stream.
 	emit(*block) error
-	// whole packs and writes the only block of a stream; end follows.
+	// whole packs and writes the only block of a stream, which is not empty; end follows.
 	whole(*block) error
 	// end writes the end of the stream and waits for all that the encoder started.
 	end() error
@@ -121,13 +121,15 @@ func (w *Writer) Close() error {
 		return nil
 	}
 	w.ended = true
-	if w.flow != nil {
-		if len(w.cur.data()) > 0 {
-			w.flow.send(w.cur)
-		}
-		w.flow.wait()
-	} else if w.cur != nil {
+	rest := w.cur != nil && len(w.cur.data()) > 0
+	switch {
+	case rest && w.flow != nil:
+		w.flow.send(w.cur)
+	case rest:
 		w.alone(w.cur)
+	}
+	if w.flow != nil {
+		w.flow.wait()
 	}
 	if err := w.err.get(); err != nil {
 		w.enc.drop()

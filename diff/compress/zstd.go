@@ -31,7 +31,7 @@ func (e *zstdEncoder) packer() func(*block) { return nil }
 
 // whole makes a frame of a short stream with as little as that takes. It is the frame that emit and end would make.
 func (e *zstdEncoder) whole(b *block) error {
-	if len(b.data()) == 0 || len(b.data()) > zstdBlock {
+	if len(b.data()) > zstdBlock {
 		return e.emit(b)
 	}
 	z, err := zstd.NewWriter(nil, e.option(), zstd.WithWindowSize(zstdWindow), zstd.WithEncoderConcurrency(1))
