@@ -98,7 +98,7 @@ type deflater struct {
 	fast  *flate.Writer // for what does not get smaller
 }
 
-// The levels up to this one see by themselves that they get nowhere, and store what they have at the speed of memory.
+// The levels up to this one see by themselves that they get nowhere, and store what they have without a search.
 const lastFastLevel = 6
 
 // pack appends the compressed data to dst. It ends with an empty stored block, at the border of a byte.
