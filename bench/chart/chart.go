@@ -3,6 +3,7 @@
 package chart
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -19,21 +20,26 @@ import (
 )
 
 // Write draws each input of a report into dir, which it makes: speed against size, and speed against workers where there
-// is more than one number of them. Each chart is an SVG and a PNG. The paths of the files are returned in the order in
-// which they were written, also with an error.
+// is more than one number of them. Each chart is an SVG and a PNG. An input that was only copied has none. The paths of
+// the files are returned in the order in which they were written, also with an error.
 func Write(dir string, r *bench.Report) (files []string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
+	names := map[string]bool{}
 	for _, in := range r.Inputs {
 		results := compressing(r.Of(in.Name))
+		if len(results) == 0 {
+			continue
+		}
+		base := filepath.Join(dir, fileName(in.Name, names))
 		title := fmt.Sprintf("%s, %.1f MB", in.Name, float64(in.Size)/1e6)
 		charts := []namedChart{{"speed-size", sizeChart(title, results)}}
 		if workersDiffer(results) {
 			charts = append(charts, namedChart{"speed-workers", workersChart(title, results)})
 		}
 		for _, c := range charts {
-			written, err := c.save(filepath.Join(dir, fileName(in.Name)+"-"+c.name))
+			written, err := c.save(base + "-" + c.name)
 			files = append(files, written...)
 			if err != nil {
 				return files, err
@@ -59,15 +65,21 @@ func compressing(all []bench.Result) []bench.Result {
 	return results
 }
 
-// fileName makes a path or image name one that is a file's.
-func fileName(input string) string {
+// fileName makes a path or image name one that is a file's, and that is not among those taken.
+func fileName(input string, taken map[string]bool) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '/' || r == ':' || r == '@' || r < ' ' {
 			return '-'
 		}
 		return r
 	}, input)
-	return strings.TrimLeft(name, "-.")
+	name = cmp.Or(strings.TrimLeft(name, "-."), "input")
+	free := name
+	for n := 2; taken[free]; n++ {
+		free = fmt.Sprintf("%s-%d", name, n)
+	}
+	taken[free] = true
+	return free
 }
 
 // The width and resolution of a chart.

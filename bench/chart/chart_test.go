@@ -60,6 +60,34 @@ func TestChartsAreWrittenAsSVGAndPNG(t *testing.T) {
 	}
 }
 
+func TestInputsWhoseNamesAreAlikeHaveFilesOfTheirOwn(t *testing.T) {
+	names := []string{"/srv/app", "srv/app", "srv:app", "/", "srv-app-2", "a<b>&\"c"}
+	r := &bench.Report{}
+	for _, name := range names {
+		r.Inputs = append(r.Inputs, bench.InputInfo{Name: name, Size: 1})
+		r.Results = append(r.Results, bench.Result{Input: name, Codec: "std/gzip:6", Workers: 1, Ratio: 1, Speed: 10})
+	}
+	files, err := Write(t.TempDir(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range names {
+		if title := name + ", 0.0 MB: speed (logarithmic) against size, up to 1 worker"; !textsOf(t, files[2*i])[title] {
+			t.Errorf("%s is not the chart of %s", files[2*i], name)
+		}
+	}
+}
+
+func TestNothingIsDrawnOfAReportOfCopies(t *testing.T) {
+	r := &bench.Report{
+		Inputs:  []bench.InputInfo{{Name: "x", Size: 1}},
+		Results: []bench.Result{{Input: "x", Codec: bench.None, Workers: 1, Ratio: 1, Speed: 10}},
+	}
+	if files, err := Write(t.TempDir(), r); len(files) > 0 || err != nil {
+		t.Errorf("files %v, error %v; want none", files, err)
+	}
+}
+
 func isPNG(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Open(path)
