@@ -1,6 +1,8 @@
 package snapshot
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
 
 func TestWorkspaceIsCommittedWithItsRecordsOrNotAtAll(t *testing.T) {
@@ -80,6 +83,35 @@ func TestBlobIsCommittedWithItsRecordsOrNotAtAll(t *testing.T) {
 		if _, err := s.Content().Info(ctx, d); (err == nil) != test.want {
 			t.Errorf("%s: blob: %v", test.record.Key, err)
 		}
+	}
+}
+
+// The kernel tells one caller only that it lost bytes, which may be another's.
+func TestAfterAFailedSyncNoLargeTreeIsCommitted(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	var names []string
+	for i := range 2 * fewPaths {
+		names = append(names, fmt.Sprint("f", i))
+	}
+	works := s.rootFile
+	broken, err := os.Open(s.Root())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := broken.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.rootFile = broken
+	if _, err := step(ctx, s, "", write(names...)); !errors.Is(err, unix.EBADF) {
+		t.Errorf("got %v, want that syncing fails", err)
+	}
+	s.rootFile = works
+	if name, err := step(ctx, s, "", write(names...)); !errors.Is(err, unix.EBADF) {
+		t.Errorf("got snapshot %q and %v, want that it fails as before", name, err)
+	}
+	if _, err := step(ctx, s, "", write("small")); err != nil {
+		t.Errorf("a tree whose files are synced one by one: %v", err)
 	}
 }
 

@@ -42,7 +42,7 @@ type Options struct {
 type Store struct {
 	opts      Options
 	root      string
-	rootFile  *os.File // for syncfs: reports every write error since Open
+	rootFile  *os.File // for syncfs: reports every write error since Open, once
 	userXattr bool
 
 	db      *database
@@ -59,6 +59,9 @@ type Store struct {
 	unpacks  *semaphore.Weighted
 	fetches  *semaphore.Weighted
 	inflight *keyed
+
+	syncing sync.Mutex
+	lost    error // what syncfs reported: guarded by syncing
 
 	mu   sync.Mutex
 	live map[string]*Lease
@@ -156,10 +159,16 @@ func (s *Store) path(elem ...string) string {
 	return filepath.Join(append([]string{s.root}, elem...)...)
 }
 
-// sync makes everything below the root survive a power cut.
+// sync makes everything below the root survive a power cut. After an error it never works again: the kernel tells of
+// bytes that it could not write once, to whoever asks first, and they may be those of any tree.
 func (s *Store) sync() error {
-	if err := unix.Syncfs(int(s.rootFile.Fd())); err != nil {
-		return fmt.Errorf("sync %s: %w", s.root, err)
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	if s.lost == nil {
+		s.lost = unix.Syncfs(int(s.rootFile.Fd()))
+	}
+	if s.lost != nil {
+		return fmt.Errorf("sync %s: %w", s.root, s.lost)
 	}
 	return nil
 }
