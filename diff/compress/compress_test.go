@@ -162,7 +162,7 @@ func TestBytesDependOnInputAlone(t *testing.T) {
 	for name, in := range map[string][]byte{
 		"text": input(5 << 20), "mixed": mixed(), "zeros": make([]byte, 3<<20), "short": input(100_000),
 	} {
-		for _, c := range []Compression{{Name: None}, {Name: Gzip}, {Name: Zstd}, {Name: Zstd, Level: 1}} {
+		for _, c := range []Compression{{Name: None}, {Name: Gzip}, {Name: Gzip, Level: 9}, {Name: Zstd}, {Name: Zstd, Level: 1}} {
 			t.Run(name+" "+c.String(), func(t *testing.T) {
 				want := compressed(t, c, in, 1, len(in))
 				for cores, workers := range map[int][]int{1: {4}, 2: {2, 32}} {
