@@ -41,7 +41,9 @@ func (s *Store) adopt(ctx context.Context, name, parent string, a *adoption, opt
 }
 
 // commit moves the tree and names it. A process that is killed in between leaves a directory without a name, which is
-// taken away when its number comes up again, or by a collection.
+// taken away when its number comes up again, or by a collection. One that is killed before containerd's metadata has the
+// name, too, leaves a whole snapshot: another process that waits with the same layer has the same name for it, which
+// exists then, and takes that one.
 func (a *adoption) commit(ctx context.Context, ms *metaStore, name, key string, opts []snapshots.Opt) error {
 	return ms.WithTransaction(ctx, true, func(ctx context.Context) error {
 		s, err := storage.CreateSnapshot(ctx, snapshots.KindActive, key, a.parent)

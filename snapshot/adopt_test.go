@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
+	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 )
 
@@ -83,6 +85,41 @@ func TestBlobIsCommittedWithItsRecordsOrNotAtAll(t *testing.T) {
 		if _, err := s.Content().Info(ctx, d); (err == nil) != test.want {
 			t.Errorf("%s: blob: %v", test.record.Key, err)
 		}
+	}
+}
+
+// A transaction that fails between the two databases is what a killed process leaves to one that waits for its lock.
+func TestALayerThatOnlyTheSnapshotterKnowsIsTaken(t *testing.T) {
+	s := openStore(t, Options{})
+	l, ctx := newLease(t, s)
+	killed := errors.New("killed")
+	for _, want := range []error{killed, errdefs.ErrAlreadyExists} {
+		dir, err := l.directory("trees")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := write("fs/a")(dir); err != nil {
+			t.Fatal(err)
+		}
+		err = s.transact(ctx, func(ctx context.Context, _ *bolt.Tx) error {
+			if err := s.adopt(ctx, "sha256:layer", "", &adoption{upper: filepath.Join(dir, "fs")}); err != nil {
+				return err
+			}
+			return killed
+		})
+		if !errors.Is(err, want) {
+			t.Fatalf("got %v, want %v", err, want)
+		}
+	}
+	if err := s.Collect(ctx); err != nil {
+		t.Fatal(err)
+	}
+	dirs, err := s.Dirs(ctx, "sha256:layer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !exists(filepath.Join(dirs.Upper, "a")) {
+		t.Errorf("%s has lost its file", dirs.Upper)
 	}
 }
 
