@@ -68,7 +68,7 @@ func runChild(ctx context.Context, command []string, in, out *os.File, args ...s
 	if out != nil {
 		cmd.Stdout = out
 	}
-	cmd.SysProcAttr = apart()
+	apart(cmd)
 	err = errors.Join(cmd.Start(), told.Close())
 	if err != nil {
 		return Cost{}, err

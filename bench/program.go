@@ -62,7 +62,7 @@ func (p *program) run(ctx context.Context, in io.Reader, out io.Writer, args ...
 	cmd := exec.CommandContext(ctx, p.name, args...)
 	var complaint bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, &complaint
-	cmd.SysProcAttr = apart()
+	apart(cmd)
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		return Cost{}, err
@@ -80,8 +80,11 @@ func (p *program) run(ctx context.Context, in io.Reader, out io.Writer, args ...
 	return cost, nil
 }
 
-// apart keeps a terminal's Ctrl-C from a child: who started it ends it.
-func apart() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// apart keeps a terminal's Ctrl-C from a child: who started it ends it, and with it all that it started.
+func apart(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+}
 
 // memoryInterval is how often the peak of a program is asked for: what it grows in its last moments may be missed.
 const memoryInterval = 2 * time.Millisecond

@@ -55,7 +55,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 	}
 	report := &Report{
 		Time: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Lbuild: opts.Version,
-		Runs: p.Runs, Baseline: p.baseline.label(), Missing: p.missing,
+		Runs: p.Runs, Baseline: p.baseline.label(), Missing: append([]string{}, p.missing...), // in JSON an empty list, and no null
 	}
 	r := &runner{plan: p, total: len(p.Inputs) * len(p.candidates) * p.Runs}
 	for _, input := range p.Inputs {

@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/gzip"
@@ -146,95 +143,6 @@ func TestFailuresNameTheCandidate(t *testing.T) {
 	}
 }
 
-func TestMissingProgramsAreNamed(t *testing.T) {
-	t.Setenv("PATH", t.TempDir())
-	codecs, err := ParseCodecs("program/pigz,program/zstd:3")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = Run(context.Background(), Options{Inputs: []Input{tiny(t)}, Codecs: codecs})
-	if !errors.Is(err, ErrNotInstalled) || !strings.Contains(err.Error(), "pigz") || !strings.Contains(err.Error(), "zstd") {
-		t.Errorf("error is %v, want %v for both", err, ErrNotInstalled)
-	}
-	known, missing := DefaultCodecs()
-	if diff := cmp.Diff([]string{Pigz, Igzip, ZstdProgram}, missing); diff != "" {
-		t.Errorf("missing (-want +got):\n%s", diff)
-	}
-	if slices.ContainsFunc(known, func(c Codec) bool { return strings.HasPrefix(c.Name, "program/") }) {
-		t.Errorf("the defaults are %v", known)
-	}
-}
-
-func TestInstalledProgramsAreMeasured(t *testing.T) {
-	for _, name := range []string{Pigz, Igzip, ZstdProgram} {
-		t.Run(name, func(t *testing.T) {
-			e, err := (Codec{Name: name}).engine()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := e.program.installed(); err != nil && os.Getenv("LBUILD_TEST_STRICT") == "1" {
-				t.Fatal(err)
-			} else if err != nil {
-				t.Skip("missing: ", err)
-			}
-			large, err := Corpus(corpus.Spec{Name: corpus.Binaries, Size: 10_000_000}) // so that the peak of memory is seen
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, opts := range []Options{
-				{Inputs: []Input{tiny(t)}, Codecs: []Codec{{Name: name, Level: e.max}}},
-				{Inputs: []Input{large}, Codecs: []Codec{{Name: name}}},
-			} {
-				opts.Workers, opts.Runs, opts.Baseline, opts.Dir = []int{2}, 1, None, t.TempDir()
-				report, err := Run(context.Background(), opts)
-				if err != nil {
-					t.Fatal(err)
-				}
-				r := report.Results[0]
-				if r.CPU.Median <= 0 || r.Version == "" || r.Ratio > 0.5 || opts.Inputs[0].Name == large.Name && r.Memory < 1<<20 {
-					t.Errorf("%+v", r)
-				}
-			}
-		})
-	}
-}
-
-func TestCancelEndsProgramsAndLeavesNoFile(t *testing.T) {
-	defer goleak.VerifyNone(t)
-	bin, dir := t.TempDir(), t.TempDir()
-	pidFile := filepath.Join(bin, "pid")
-	script := "#!/bin/sh\n[ $1 = --version ] && exit\necho $$ > " + pidFile + ".new && mv " + pidFile + ".new " + pidFile + "\nexec sleep 600\n"
-	if err := os.WriteFile(filepath.Join(bin, "pigz"), []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
-	cause := errors.New("enough")
-	ctx, cancel := context.WithCancelCause(context.Background())
-	go func() {
-		for range 1000 {
-			if _, err := os.Stat(pidFile); err == nil {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		cancel(cause)
-	}()
-	_, err := Run(ctx, Options{Inputs: []Input{tiny(t)}, Codecs: []Codec{{Name: Pigz}}, Baseline: Pigz, Dir: dir})
-	if !errors.Is(err, cause) {
-		t.Errorf("error is %v, want %v", err, cause)
-	}
-	pid, err := os.ReadFile(pidFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat("/proc/" + strings.TrimSpace(string(pid))); err == nil {
-		t.Error("the program still runs")
-	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
-	}
-}
-
 func TestCancelEndsLibraries(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	for _, codec := range libraries(t) {
@@ -270,20 +178,6 @@ func TestCancelEndsInputsThatDoNotLook(t *testing.T) {
 	}}
 	if _, err := Run(ctx, Options{Inputs: []Input{deaf}, Dir: t.TempDir()}); !errors.Is(err, cause) {
 		t.Errorf("error is %v, want %v", err, cause)
-	}
-}
-
-func TestProgramsThatFailAreQuoted(t *testing.T) {
-	bin := t.TempDir()
-	script := "#!/bin/sh\necho the disk is on fire >&2\nexit 3\n"
-	if err := os.WriteFile(filepath.Join(bin, "igzip"), []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PATH", bin)
-	_, err := Run(context.Background(), Options{Inputs: []Input{tiny(t)}, Codecs: []Codec{{Name: Igzip}}, Baseline: Igzip, Dir: t.TempDir()})
-	exit, ok := errors.AsType[*exec.ExitError](err)
-	if !ok || exit.ExitCode() != 3 || !strings.Contains(err.Error(), "the disk is on fire") {
-		t.Errorf("error is %v", err)
 	}
 }
 
