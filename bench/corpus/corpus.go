@@ -22,9 +22,9 @@ const (
 	Binaries = "binaries"
 	// Node is a node_modules directory: many packages with scripts, source maps and the same few licenses.
 	Node = "node"
-	// Media is pictures and fonts, which are compressed already.
+	// Media is pictures, which are compressed already.
 	Media = "media"
-	// Sparse is disk images and databases of zeros with some data in between.
+	// Sparse is disk images: zeros with some data in between.
 	Sparse = "sparse"
 	// Mixed is all of these, in about the shares that images have.
 	Mixed = "mixed"
