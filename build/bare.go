@@ -17,7 +17,7 @@ import (
 
 // A bare tree is that of a step whose files nobody reads: they go from where they are copied from into the layer, and
 // not into a workspace. What the workspace has is enough to know what changes. It is thrown away, and the step is
-// recorded with its layer. A later build that reads the tree unpacks the layer over the parent.
+// recorded with its layer. A later build that reads the tree unpacks the layer over the parent, or makes the step again.
 type bareTree struct {
 	dirs   snapshot.Dirs
 	placed *source.Placed
