@@ -19,7 +19,7 @@ const DefaultMemory = 192 << 20
 // tar, and the buffers of the blob.
 const layerMemory = 8 << 20
 
-// leastWorkers are those without which nothing is compressed.
+// leastWorkers are those that a layer waits for: many layers with one each would only all be done late.
 const leastWorkers = 2
 
 // leastMemory is what packing one layer takes at least, in bytes.

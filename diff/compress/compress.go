@@ -50,7 +50,7 @@ func lookup(name string) (codec, bool) {
 	case Gzip:
 		return codec{ocispec.MediaTypeImageLayerGzip, gzipLevel, 9, 2, []string{compressModule}}, true
 	case Zstd:
-		return codec{ocispec.MediaTypeImageLayerZstd, zstdLevel, 22, 1, []string{compressModule}}, true
+		return codec{ocispec.MediaTypeImageLayerZstd, zstdLevel, 22, 2, []string{compressModule}}, true
 	}
 	return codec{}, false
 }

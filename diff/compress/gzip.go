@@ -44,11 +44,6 @@ func (g *gzipEncoder) packer() func(*block) {
 	}
 }
 
-func (g *gzipEncoder) whole(b *block) error {
-	g.packer()(b)
-	return g.emit(b)
-}
-
 // emit adds a block up and writes it. It writes the header before the first one.
 func (g *gzipEncoder) emit(b *block) error {
 	if err := g.begin(); err != nil {
@@ -88,8 +83,6 @@ func (g *gzipEncoder) end() error {
 	_, err := g.w.Write(trailer)
 	return err
 }
-
-func (*gzipEncoder) drop() {}
 
 // deflater compresses blocks, one at a time.
 type deflater struct {

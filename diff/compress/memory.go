@@ -6,13 +6,13 @@ import "github.com/klauspost/compress/zstd"
 // workers on input that does not get smaller. More workers take less each.
 const (
 	gzipMemory       = 5 << 20  // bytes
-	zstdMemory       = 36 << 20 // bytes
-	zstdBetterMemory = 52 << 20 // bytes, for the levels that search longer
-	zstdBestMemory   = 88 << 20 // bytes, for those that search the most
+	zstdMemory       = 16 << 20 // bytes
+	zstdBetterMemory = 20 << 20 // bytes, for the levels that search longer
+	zstdBestMemory   = 52 << 20 // bytes, for those that search the most
 )
 
 // WorkerMemory is about how many bytes each worker of a writer takes while it compresses, so that a caller with several
-// writers can keep them within bounds. Zstd has two workers at least and eight at most, whatever NewWriter is told.
+// writers can keep them within bounds.
 func (c Compression) WorkerMemory() int64 {
 	c, _, _ = c.codec()
 	switch c.Name {

@@ -9,7 +9,7 @@ import (
 
 // What a writer hands from stage to stage. The sizes of a gzip block and of its dictionary decide bytes.
 const (
-	pieceSize  = 256 << 10 // bytes, of the codecs that cut their input themselves
+	pieceSize  = 256 << 10 // bytes, of streams that are not compressed
 	pieceCount = 6         // pieces that one writer owns
 	startSize  = 32 << 10  // bytes that the first block starts with, so that small streams stay cheap
 )
@@ -36,21 +36,17 @@ type shape struct {
 	block   int // bytes
 	dict    int // bytes of the block before that each block has with it
 	count   int // blocks that may be on their way at once
-	workers int // that pack blocks; 0 where the encoder has its own
+	workers int // that pack blocks; 0 where there is nothing to pack
 }
 
 // encoder turns blocks into the bytes of a codec.
 type encoder interface {
-	// packer returns a function for one worker, which packs one block after another. It is nil without workers.
+	// packer returns a function for one worker, which packs one block after another. It is nil where there is nothing to pack.
 	packer() func(*block)
 	// emit writes a block that was packed, in the order of the stream.
 	emit(*block) error
-	// whole packs and writes the only block of a stream, which is not empty; end follows.
-	whole(*block) error
-	// end writes the end of the stream and waits for all that the encoder started.
+	// end writes the end of the stream.
 	end() error
-	// drop only waits, and writes no end.
-	drop()
 }
 
 // NewWriter returns a writer that compresses to w with so many workers; 0 means one for each usable core. The caller
@@ -69,7 +65,8 @@ func (c Compression) NewWriter(w io.Writer, workers int) (*Writer, error) {
 		z.shape = shape{block: gzipBlock, dict: gzipDict, count: workers + gzipSpare, workers: workers}
 		z.enc = &gzipEncoder{w: w, level: c.Level}
 	case Zstd:
-		z.enc = &zstdEncoder{w: w, level: c.Level, workers: workers}
+		z.shape = shape{block: zstdBlock, count: workers + zstdSpare, workers: workers}
+		z.enc = &zstdEncoder{w: w, level: c.Level}
 	default:
 		z.enc = plain{w}
 	}
@@ -132,7 +129,6 @@ func (w *Writer) Close() error {
 		w.flow.wait()
 	}
 	if err := w.err.get(); err != nil {
-		w.enc.drop()
 		return err
 	}
 	return w.enc.end()
@@ -148,7 +144,6 @@ func (w *Writer) Drop() {
 	if w.flow != nil {
 		w.flow.wait()
 	}
-	w.enc.drop()
 }
 
 // room is where the next bytes go. It is never empty.
@@ -211,7 +206,10 @@ func (w *Writer) alone(b *block) {
 	if w.tee != nil {
 		w.tee.Write(b.data()) //nolint:errcheck // it is a hash
 	}
-	w.err.set(w.enc.whole(b))
+	if pack := w.enc.packer(); pack != nil {
+		pack(b)
+	}
+	w.err.set(w.enc.emit(b))
 }
 
 // failure is the first error of several goroutines.

@@ -2,90 +2,65 @@ package compress
 
 import (
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
 
 // These decide bytes: a change needs a new revision of the codec.
 const (
-	zstdLevel  = 3
-	zstdWindow = 1 << 20 // bytes; one worker compresses four windows at a time
+	zstdLevel = 3
+	zstdBlock = 4 << 20 // bytes that one worker compresses at a time, and the window of what it makes
 )
 
-// zstdWorkers bounds the memory of one stream.
-const zstdWorkers = 8
+const zstdOverhead = 1 << 10 // bytes that a frame has more than a block that does not get smaller
 
-// zstdBlock is how long a stream is at most that the encoder makes one block of, at any level.
-const zstdBlock = 64 << 10 // bytes
+const zstdSpare = 2 // blocks beside those that are compressed
 
-// zstdEncoder hands the stream to an encoder that cuts it into jobs and has workers of its own.
+// zstdEncoder makes a frame of each block (RFC 8878, section 3: frames follow each other, and stand for one stream). The
+// encoder has jobs of its own for one long frame, but those take twice the CPU time for larger blobs.
 type zstdEncoder struct {
-	w       io.Writer
-	level   int
-	workers int
-	z       *zstd.Encoder // nil until there is more than a block, because it takes megabytes
-	ended   bool
+	w     io.Writer
+	level int
+	begun bool
 }
 
-func (e *zstdEncoder) packer() func(*block) { return nil }
-
-// whole makes a frame of a short stream with as little as that takes. It is the frame that emit and end would make.
-func (e *zstdEncoder) whole(b *block) error {
-	if len(b.data()) > zstdBlock {
-		return e.emit(b)
+func (e *zstdEncoder) packer() func(*block) {
+	z := e.encoder()
+	return func(b *block) {
+		// What does not get smaller has a few bytes more; growing a slice to it would leave as much garbage again.
+		b.packed = slices.Grow(b.packed[:0], len(b.data())+zstdOverhead)
+		b.packed = z.EncodeAll(b.data(), b.packed)
 	}
-	z, err := zstd.NewWriter(nil, e.option(), zstd.WithWindowSize(zstdWindow), zstd.WithEncoderConcurrency(1))
+}
+
+// encoder works on whole blocks: it starts no goroutine and needs no end.
+func (e *zstdEncoder) encoder() *zstd.Encoder {
+	z, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(e.level)),
+		zstd.WithWindowSize(zstdBlock),
+		zstd.WithEncoderConcurrency(1),
+		zstd.WithZeroFrames(true),
+	)
 	if err != nil {
-		return err
+		panic(err) // the level was checked
 	}
-	e.ended = true
-	_, err = e.w.Write(z.EncodeAll(b.data(), nil))
-	return err
-}
-
-func (e *zstdEncoder) option() zstd.EOption {
-	return zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(e.level))
+	return z
 }
 
 func (e *zstdEncoder) emit(b *block) error {
-	if err := e.start(); err != nil {
-		return err
-	}
-	_, err := e.z.Write(b.data())
+	e.begun = true
+	_, err := e.w.Write(b.packed)
 	return err
 }
 
-func (e *zstdEncoder) start() (err error) {
-	if e.z != nil {
-		return nil
-	}
-	e.z, err = zstd.NewWriter(e.w,
-		e.option(),
-		zstd.WithWindowSize(zstdWindow),
-		zstd.WithConcurrentBlocks(true),
-		// With one worker the encoder would not cut its input into jobs, and the bytes would be others.
-		zstd.WithEncoderConcurrency(min(max(e.workers, 2), zstdWorkers)),
-	)
-	return err
-}
-
+// end writes an empty frame where there is no other.
 func (e *zstdEncoder) end() error {
-	if e.ended {
+	if e.begun {
 		return nil
 	}
-	if err := e.start(); err != nil {
-		return err
-	}
-	err := e.z.Close()
-	e.drop()
+	_, err := e.w.Write(e.encoder().EncodeAll(nil, nil))
 	return err
-}
-
-// drop also ends the workers, which only the encoder's Reset does. Those have no end of the stream to write.
-func (e *zstdEncoder) drop() {
-	if e.z != nil {
-		e.z.Reset(nil)
-	}
 }
 
 // plain writes the stream as it is.
@@ -98,7 +73,4 @@ func (p plain) emit(b *block) error {
 	return err
 }
 
-func (p plain) whole(b *block) error { return p.emit(b) }
-
 func (plain) end() error { return nil }
-func (plain) drop()      {}
