@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -83,6 +84,37 @@ func (m *meter) checkStore(digest string) {
 		m.Errorf("manifest %s: %v", raw, err)
 	}
 	m.must("skopeo", "copy", "-q", "oci-archive:whole.tar", "dir:whole")
+}
+
+func TestADamagedLayerIsNotSaved(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t)
+	m.need("skopeo")
+	m.mustMeasure(m.context("-- Buildfile --\nFROM base\nRUN seq 1 10000 >/c\n"), "-t", "app:1")
+	var image struct{ Layers []struct{ Digest string } }
+	m.must(m.program, "--root", m.root, "save", "-o", "app.tar", "app:1")
+	raw := m.must("skopeo", "inspect", "--raw", "oci-archive:app.tar")
+	if err := json.Unmarshal([]byte(raw), &image); err != nil || len(image.Layers) < 2 {
+		t.Fatalf("%d layers, want some: %v", len(image.Layers), err)
+	}
+	for _, layer := range image.Layers {
+		file := filepath.Join(m.root, "content/blobs/sha256", strings.TrimPrefix(layer.Digest, "sha256:"))
+		good, err := os.ReadFile(file)
+		if err == nil {
+			err = spoilers["a flipped byte and the old times"](file)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := m.exec(m.program, "--root", m.root, "save", "-o", "bad.tar", "app:1")
+		if _, err := os.Stat(filepath.Join(m.dir, "bad.tar")); o.code != 1 || err == nil {
+			t.Errorf("%s: status %d, the file: %v\n%s", layer.Digest, o.code, err, o.stderr)
+		}
+		if err := os.WriteFile(file, good, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.must(m.program, "--root", m.root, "save", "-o", "app.tar", "app:1")
 }
 
 func TestDamagedBaseIsReadAgain(t *testing.T) {

@@ -169,6 +169,9 @@ func TestVerifyBlob(t *testing.T) {
 			if err := test.harm(s.blobPath(desc.Digest)); err != nil {
 				t.Fatal(err)
 			}
+			if got, want := s.blobs.Sealed(desc.Digest), name == "untouched"; got != want {
+				t.Errorf("sealed: %t, want %t", got, want)
+			}
 			if err := s.VerifyBlob(ctx, desc); !test.is(err) {
 				t.Errorf("got %v", err)
 			}

@@ -30,6 +30,16 @@ func (s *Store) VerifyBlob(ctx context.Context, desc ocispec.Descriptor) error {
 	return nil
 }
 
+// Sealed reports whether a blob is there and its file looks as it did when its bytes had the digest. It reads no bytes.
+func (b *blobs) Sealed(d digest.Digest) bool {
+	known, seal, err := b.store.readSeal(d)
+	if err != nil || !known || seal == "" || d.Validate() != nil {
+		return false
+	}
+	now, err := b.store.look(d)
+	return err == nil && now == seal
+}
+
 func (s *Store) verify(ctx context.Context, desc ocispec.Descriptor) error {
 	if err := desc.Digest.Validate(); err != nil {
 		return err

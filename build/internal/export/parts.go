@@ -142,7 +142,12 @@ func firstManifest(ctx context.Context, store content.Provider, desc ocispec.Des
 	return ocispec.Manifest{}, fmt.Errorf("index %s has no manifest", desc.Digest)
 }
 
-// copyBlob writes a blob and compares its size and digest on the way.
+// sealer is a store that can tell, without reading a blob, that its bytes have the digest.
+type sealer interface {
+	Sealed(digest.Digest) bool
+}
+
+// copyBlob writes a blob and compares its size and digest on the way, the digest unless the store vouches for it.
 func copyBlob(ctx context.Context, store content.Provider, w io.Writer, desc ocispec.Descriptor) (err error) {
 	ra, err := store.ReaderAt(ctx, desc)
 	if err != nil {
@@ -153,11 +158,17 @@ func copyBlob(ctx context.Context, store content.Provider, w io.Writer, desc oci
 		return fmt.Errorf("blob %s is damaged: it has %d bytes of %d", desc.Digest, ra.Size(), desc.Size)
 	}
 	hash := desc.Digest.Algorithm().Digester()
+	to := io.MultiWriter(w, hash.Hash())
+	s, ok := store.(sealer)
+	sealed := ok && s.Sealed(desc.Digest)
+	if sealed {
+		to = io.MultiWriter(w) // alone too: a file that reads by itself takes smaller pieces
+	}
 	from := &cancelable{ctx: ctx, r: io.NewSectionReader(ra, 0, desc.Size)}
-	if _, err := io.CopyBuffer(io.MultiWriter(w, hash.Hash()), from, make([]byte, copyBuffer)); err != nil {
+	if _, err := io.CopyBuffer(to, from, make([]byte, copyBuffer)); err != nil {
 		return fmt.Errorf("blob %s: %w", desc.Digest, err)
 	}
-	if got := hash.Digest(); got != desc.Digest {
+	if got := hash.Digest(); !sealed && got != desc.Digest {
 		return fmt.Errorf("blob %s is damaged: its bytes have the digest %s", desc.Digest, got)
 	}
 	return nil
