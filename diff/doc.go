@@ -25,7 +25,8 @@
 //
 // On a mount with index=off, changing one of several names of a lower file separates it from the others. The upper
 // directory does not say so if nothing else changed, and neither does Upper. With index=on the other names change too,
-// and Upper fails with ErrLinked where it would have to search the lower directories for them. One case leaves no trace in
+// and Upper fails with ErrLinked where it would have to search the lower directories for them; so it does on a mount with
+// redirect_dir=on where a directory was moved that has some names of a lower file, and not all. One case leaves no trace in
 // the upper directory at all: one of the names is removed first, and then the file changes under another one. The kernel
 // writes to its index alone, which is in the work directory, and Upper tells the removal only. Mounts that are to be
 // told exactly have index=off.

@@ -7,7 +7,8 @@ import (
 )
 
 // ErrLinked is the cause when a file changed under a name that the upper directory does not have: on a mount with
-// index=on, the other names of a hard-linked lower file change with it. They can be anywhere below.
+// index=on, the other names of a hard-linked lower file change with it, and on one with redirect_dir=on a directory moves
+// with some names of such a file. The others can be anywhere below.
 var ErrLinked = errors.New("changed under other names too, which only lower directories have")
 
 // inode tells files apart; numbers alone repeat where a tree spans file systems.
@@ -17,6 +18,7 @@ type inode struct{ dev, ino uint64 }
 type link struct {
 	first string // path of the first name
 	left  uint64 // names to come, as far as they are in the tree
+	lower bool   // the file is one of a lower directory
 }
 
 // links are the files with several names. A file leaves when its last name was met.
@@ -31,13 +33,28 @@ func (l links) join(c *Change, n *node) {
 	id := inode{uint64(n.st.Dev), n.st.Ino}
 	known := l[id]
 	if known == nil {
-		l[id] = &link{first: c.Path, left: count - 1}
+		l[id] = &link{first: c.Path, left: count - 1, lower: n.in.depth > 0}
 		return
 	}
 	c.Hardlink = known.first
 	if known.left--; known.left == 0 {
 		delete(l, id)
 	}
+}
+
+// parted fails if a lower file came with a directory that was moved, and not with all its names: where the others are, and
+// whether the mount still shows them, only a search of the lower directories could say.
+func (l links) parted() error {
+	first := ""
+	for _, k := range l {
+		if k.lower && (first == "" || k.first < first) {
+			first = k.first
+		}
+	}
+	if first == "" {
+		return nil
+	}
+	return &PathError{Op: "read", Path: first, Err: ErrLinked}
 }
 
 // nameCount is the number of names that a file has in its tree. On a mount with index=on one more is in the index.

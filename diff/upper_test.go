@@ -213,6 +213,18 @@ func TestUpperRefusesNamesThatChangeOutOfSight(t *testing.T) {
 	wantPathError(t, err, "a", diff.ErrLinked)
 }
 
+func TestUpperRefusesToPartNamesByAMovedDirectory(t *testing.T) {
+	lower := treetest.Lower(t, "a/\na/f \"x\"\na/g => a/f\nb/\nb/f \"y\"\nc => b/f")
+	o := treetest.Mount(t, lower, treetest.Options{Mount: []string{"redirect_dir=on"}})
+	o.Sh(t, `mv a moved`)
+	if _, err := told(diff.UpperOptions{Upper: o.Upper, Lower: lower}); err != nil {
+		t.Errorf("a directory with all names of a file: %v", err)
+	}
+	o.Sh(t, `mv b away`)
+	_, err := told(diff.UpperOptions{Upper: o.Upper, Lower: lower})
+	wantPathError(t, err, "away/f", diff.ErrLinked)
+}
+
 // wantPathError fails the test unless err is a PathError for this path with this cause.
 func wantPathError(t *testing.T, err error, path string, cause error) {
 	t.Helper()

@@ -78,7 +78,10 @@ func (w *walker) root(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.visit(ctx, f)
+	if err := w.visit(ctx, f); err != nil {
+		return err
+	}
+	return w.links.parted()
 }
 
 // compareRoot tells the root if it differs from that of the lower directories. Its time does not count: the upper
