@@ -69,7 +69,7 @@ func (s *session) assembleOne(ctx context.Context, target *stage, c compress.Com
 		layers = append(layers, Layer{
 			Line: made.line, CreatedBy: entry.CreatedBy, DiffID: packed.DiffID, Digest: packed.Digest, MediaType: packed.MediaType,
 			Size: packed.Size, UncompressedSize: packed.UncompressedSize, Cached: made.cached, Seconds: made.Seconds, PackSeconds: packed.Seconds,
-			Unchanged: packed.Unchanged, UnchangedBytes: packed.UnchangedBytes,
+			Unchanged: packed.Unchanged, UnchangedBytes: packed.UnchangedBytes, ReusedBytes: packed.ReusedBytes,
 		})
 	}
 	if err := s.cache.PutChains(ctx, chains); err != nil {

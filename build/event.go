@@ -10,7 +10,7 @@ const (
 	EventStep    EventType = "step"    // ID, Stage, Line, Name, State, Seconds
 	EventLog     EventType = "log"     // ID, Text: one line of a step's output, Stream 1 or 2
 	EventPull    EventType = "pull"    // Name (reference), Digest, Current, Total, State
-	EventPack    EventType = "pack"    // ID, Digest, Size, UncompressedSize, Unchanged, UnchangedBytes, State, Seconds; no Digest where nothing changed
+	EventPack    EventType = "pack"    // ID, Digest, Size, UncompressedSize, Unchanged, UnchangedBytes, ReusedBytes, State, Seconds; no Digest where nothing changed
 	EventPush    EventType = "push"    // Name (reference), Digest, Current, Total, State
 	EventWarning EventType = "warning" // File, Line, Text
 	EventError   EventType = "error"   // Text
@@ -53,6 +53,7 @@ type Event struct {
 	UncompressedSize int64  `json:"uncompressed_size,omitempty"` // bytes
 	Unchanged        int    `json:"unchanged,omitempty"`         // files that were copied up, not changed and left out
 	UnchangedBytes   int64  `json:"unchanged_bytes,omitempty"`   // their size
+	ReusedBytes      int64  `json:"reused_bytes,omitempty"`      // of Size, taken from layers of the store and not compressed
 	Current          int64  `json:"current,omitempty"`           // bytes
 	Total            int64  `json:"total,omitempty"`             // bytes
 

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lbuild/lbuild/build/internal/blocks"
 	"github.com/lbuild/lbuild/build/internal/cache"
 	"github.com/lbuild/lbuild/diff"
 	"github.com/lbuild/lbuild/diff/compress"
@@ -65,6 +68,7 @@ func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compres
 	done := Event{
 		Type: EventPack, ID: made.id, Line: made.line, State: StateDone, Seconds: l.Seconds,
 		Unchanged: l.Unchanged, UnchangedBytes: l.UnchangedBytes,
+		ReusedBytes: l.ReusedBytes,
 	}
 	if l.Entries > 0 {
 		done.Digest, done.Size, done.UncompressedSize = string(l.Digest), l.Size, l.UncompressedSize
@@ -93,17 +97,32 @@ func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Comp
 	if made.bare != nil {
 		changes = made.bare.placed.Changes(changes)
 	}
-	result, err := layer.Write(ctx, blob, changes, layer.Options{Compression: c, Workers: workers, Epoch: s.req.Epoch})
+	known := s.blocks.Blob(ctx)
+	defer func() { err = errors.Join(err, known.Close()) }()
+	result, err := layer.Write(ctx, blob, changes, layer.Options{Compression: c, Workers: workers, Blocks: known, Epoch: s.req.Epoch})
 	if err != nil {
 		return cache.Layer{}, err
 	}
 	l := cache.Layer{
 		Result: result, Seconds: time.Since(started).Seconds(), Unchanged: stats.Unchanged, UnchangedBytes: stats.UnchangedBytes,
+		ReusedBytes: known.Reused(),
 	}
 	if made.bare != nil {
-		return l, made.bare.keep(ctx, blob, l)
+		err = made.bare.keep(ctx, blob, l)
+	} else {
+		err = s.keepLayer(ctx, blob, made.Snapshot, c, l)
 	}
-	return l, s.keepLayer(ctx, blob, made.Snapshot, c, l)
+	if err == nil && l.Entries > 0 {
+		s.keepBlocks(known, l.Digest)
+	}
+	return l, err
+}
+
+// keepBlocks remembers the packed blocks of a blob. Without them the next layer takes longer, and nothing else.
+func (s *session) keepBlocks(packed *blocks.Blob, d digest.Digest) {
+	if err := packed.Keep(d); err != nil {
+		s.warn(0, fmt.Sprintf("later builds compress again what they could take from here: %v", err))
+	}
 }
 
 // keepLayer makes the blob of a layer whole and records it: at once, or where the user asked for proof once it was

@@ -78,19 +78,26 @@ func (s *session) recompress(ctx context.Context, l Layer, rank int, desc ocispe
 	defer func() { err = errors.Join(err, blob.Close()) }()
 
 	l.MediaType = c.MediaType()
-	if l.UncompressedSize, err = squeeze(blob, cancelable{ctx, plain}, c, workers); err != nil {
+	known := s.blocks.Blob(ctx)
+	defer func() { err = errors.Join(err, known.Close()) }()
+	if l.UncompressedSize, err = squeeze(blob, cancelable{ctx, plain}, c, workers, known); err != nil {
 		return l, fmt.Errorf("pack layer %s anew: %w", desc.Digest, err)
 	}
 	l.Size, l.Digest = blob.Size(), blob.Digest()
-	return l, blob.Commit(ctx, l.Size, l.Digest, uncompressed(l.DiffID))
+	if err := blob.Commit(ctx, l.Size, l.Digest, uncompressed(l.DiffID)); err != nil {
+		return l, err
+	}
+	s.keepBlocks(known, l.Digest)
+	return l, nil
 }
 
 // squeeze copies plain to blob in compression c, and returns the number of plain bytes.
-func squeeze(blob io.Writer, plain io.Reader, c compress.Compression, workers int) (int64, error) {
+func squeeze(blob io.Writer, plain io.Reader, c compress.Compression, workers int, known compress.Blocks) (int64, error) {
 	w, err := c.NewWriter(blob, workers)
 	if err != nil {
 		return 0, err
 	}
+	w.Reuse(known)
 	n, err := io.Copy(w, plain)
 	if err != nil {
 		w.Drop()

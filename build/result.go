@@ -31,4 +31,5 @@ type Layer struct {
 	PackSeconds      float64       `json:"pack_seconds,omitempty"` // walk, tar, compression and digests
 	Unchanged        int           `json:"unchanged,omitempty"`    // files that were copied up, not changed and left out
 	UnchangedBytes   int64         `json:"unchanged_bytes,omitempty"`
+	ReusedBytes      int64         `json:"reused_bytes,omitempty"` // of Size, that this build took from layers of the store and did not compress
 }

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lbuild/lbuild/build/buildfile"
+	"github.com/lbuild/lbuild/build/internal/blocks"
 	"github.com/lbuild/lbuild/build/internal/cache"
 	"github.com/lbuild/lbuild/build/internal/plan"
 	"github.com/lbuild/lbuild/build/internal/remote"
@@ -50,6 +51,7 @@ type session struct {
 	flight once[cache.Key, cache.Step] // steps that run, by the key that they are recorded under
 	packs  once[string, cache.Layer]   // packed layers, by snapshot and variant
 
+	blocks  *blocks.Index       // packed blocks of all layers of the store
 	repacks once[string, Layer] // layers of a base that were packed anew, by digest and compression
 	pushes  []*push             // to registries, in the order of the outputs
 
@@ -77,6 +79,7 @@ func (b *Builder) open(ctx context.Context, req Request) (*session, context.Cont
 	}
 	s.lease = lease
 	s.onClose(lease.Release)
+	s.blocks = blocks.New(blocksDir(b.store), lease.Dir(), b.store.Content())
 	ctx = lease.Context(ctx)
 	if err := s.openContext(ctx); err != nil {
 		return nil, nil, errors.Join(err, s.close())
@@ -308,3 +311,6 @@ func (s *session) digests(dir string) (*source.DigestCache, error) {
 
 // digestsDir is where digests of context files are kept.
 func digestsDir(store *snapshot.Store) string { return filepath.Join(store.Root(), "digests") }
+
+// blocksDir is where it is kept which packed blocks the layers have.
+func blocksDir(store *snapshot.Store) string { return filepath.Join(store.Root(), "blocks") }

@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"build/internal/plan":    {"build/buildfile"},
 	"build/internal/source":  {"diff"},
 	"build/internal/run":     {},
+	"build/internal/blocks":  {"diff/compress"},
 	"build/internal/cache":   {"snapshot", "diff/layer"},
 	"build/internal/remote":  {},
 	"build/internal/export":  {"snapshot"},

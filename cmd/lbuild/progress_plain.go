@@ -85,6 +85,9 @@ func (d *plainDisplay) pack(e build.Event) {
 	} else {
 		d.line(e.ID, "", "packed %s to %s in %.1fs %s", size(e.UncompressedSize), size(e.Size), e.Seconds, e.Digest)
 	}
+	if e.ReusedBytes > 0 {
+		d.line(e.ID, "", "%s of it was packed before", size(e.ReusedBytes))
+	}
 	if e.Unchanged > 0 {
 		d.line(e.ID, "", "left out %s of %s in all, copied up unchanged", plural(e.Unchanged, "file"), size(e.UnchangedBytes))
 	}

@@ -121,10 +121,14 @@ func writeSummary(w io.Writer, width int, result *build.Result) {
 		sum.UncompressedSize += layer.UncompressedSize
 		sum.Unchanged += layer.Unchanged
 		sum.UnchangedBytes += layer.UnchangedBytes
+		sum.ReusedBytes += layer.ReusedBytes
 	}
 	t.add("", plural(len(result.Layers), "layer"), unpacked(sum), size(sum.Size), "", "")
 	_ = t.write(w)
 	writeUnchanged(w, sum.Unchanged, sum.UnchangedBytes)
+	if sum.ReusedBytes > 0 {
+		fmt.Fprintf(w, "%s of packed blocks came from earlier layers\n", size(sum.ReusedBytes))
+	}
 	writeWork(w, "packing", result.Packing)
 	writeWork(w, "pushing", result.Pushing)
 	for _, name := range result.Names {

@@ -12,6 +12,7 @@ type block struct {
 	dict   int    // bytes of buf that are room for the dictionary
 	before int    // bytes of the dictionary that there are; they end where the stretch starts
 	packed []byte
+	key    BlockKey
 	ready  chan struct{} // has one element when packed is there
 	users  atomic.Int32  // stages that are not done with it
 }
@@ -40,6 +41,9 @@ func (b *block) grow(size int) {
 // wait for each other. No send waits, because each channel has room for all the blocks that there are.
 type flow struct {
 	enc     encoder
+	out     *counted // below enc
+	id      string   // of the codec
+	blocks  Blocks   // nil: none are known
 	err     *failure
 	free    chan *block // nobody uses them
 	tee     chan *block // nil without a tee
@@ -50,7 +54,7 @@ type flow struct {
 }
 
 func newFlow(w *Writer) *flow {
-	f := &flow{enc: w.enc, err: &w.err, workers: w.shape.workers}
+	f := &flow{enc: w.enc, out: w.out, id: w.id, blocks: w.blocks, err: &w.err, workers: w.shape.workers}
 	f.free = make(chan *block, w.shape.count)
 	f.emit = make(chan *block, w.shape.count)
 	f.done.Go(f.emitAll)
@@ -110,7 +114,7 @@ func (f *flow) packAll() {
 	pack := f.enc.packer()
 	for b := range f.pack {
 		if f.err.get() == nil {
-			pack(b)
+			f.packOne(b, pack)
 		}
 		b.ready <- struct{}{}
 	}
@@ -122,7 +126,7 @@ func (f *flow) emitAll() {
 			<-b.ready
 		}
 		if f.err.get() == nil {
-			f.err.set(f.enc.emit(b))
+			f.err.set(f.emitOne(b))
 		}
 		f.release(b)
 	}

@@ -20,15 +20,19 @@ var errClosed = errors.New("writer is closed")
 // Writer compresses a stream. The first block is packed where it was written; with a second one the stages start to run
 // beside each other: whoever writes, the tee, the workers, and what writes the blob. It is not for several goroutines.
 type Writer struct {
-	enc   encoder
-	tee   io.Writer
-	shape shape
-	flow  *flow  // nil while there is one block
-	cur   *block // being filled
-	made  int
-	tail  []byte // what the next block has for a dictionary
-	ended bool
-	err   failure
+	enc    encoder
+	out    *counted // below enc
+	codec  Compression
+	id     string // of the codec, where blocks are known
+	tee    io.Writer
+	blocks Blocks // nil: none are known
+	shape  shape
+	flow   *flow  // nil while there is one block
+	cur    *block // being filled
+	made   int
+	tail   []byte // what the next block has for a dictionary
+	ended  bool
+	err    failure
 }
 
 // shape says into what a codec wants its input cut.
@@ -59,16 +63,17 @@ func (c Compression) NewWriter(w io.Writer, workers int) (*Writer, error) {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	z := &Writer{shape: shape{block: pieceSize, count: pieceCount}}
+	out := &counted{w: w}
+	z := &Writer{out: out, codec: c, shape: shape{block: pieceSize, count: pieceCount}}
 	switch c.Name {
 	case Gzip:
 		z.shape = shape{block: gzipBlock, dict: gzipDict, count: workers + gzipSpare, workers: workers}
-		z.enc = &gzipEncoder{w: w, level: c.Level}
+		z.enc = &gzipEncoder{w: out, level: c.Level}
 	case Zstd:
 		z.shape = shape{block: zstdBlock, count: workers + zstdSpare, workers: workers}
-		z.enc = &zstdEncoder{w: w, level: c.Level}
+		z.enc = &zstdEncoder{w: out, level: c.Level}
 	default:
-		z.enc = plain{w}
+		z.enc = plain{out}
 	}
 	return z, nil
 }
@@ -166,7 +171,7 @@ func (w *Writer) room() ([]byte, error) {
 // fill says that so many bytes of the room are there.
 func (w *Writer) fill(n int) { w.cur.buf = w.cur.buf[:len(w.cur.buf)+n] }
 
-// next sends the full block on and takes an empty one.
+// next makes room behind a full block, or sends it on.
 func (w *Writer) next() error {
 	if err := w.err.get(); err != nil {
 		return err
@@ -175,6 +180,11 @@ func (w *Writer) next() error {
 		w.cur.grow(w.shape.block)
 		return nil
 	}
+	return w.turn()
+}
+
+// turn sends the block on as it is, and takes an empty one.
+func (w *Writer) turn() error {
 	if w.flow == nil {
 		w.flow = newFlow(w)
 	}

@@ -19,6 +19,8 @@ type Options struct {
 	Compression compress.Compression
 	// Workers is the number of goroutines that compress; it never changes a byte. Default: one for each usable core.
 	Workers int
+	// Blocks are packed blocks of earlier layers, which are then not compressed again; it never changes a byte. Default: none.
+	Blocks compress.Blocks
 	// Epoch is the latest time that the layer holds; later ones become it. Default: times stay.
 	Epoch *time.Time
 }

@@ -23,6 +23,7 @@ func newPipe(w io.Writer, opts Options) (*pipe, error) {
 	if p.Writer, err = opts.Compression.NewWriter(p.blob, opts.Workers); err != nil {
 		return nil, err
 	}
+	p.Reuse(opts.Blocks)
 	if opts.Compression.Name != compress.None {
 		p.diffID = sha256.New()
 		p.Tee(p.diffID)

@@ -159,15 +159,18 @@ func tarMode(m fs.FileMode) int64 {
 	return mode
 }
 
-// content copies a file, from memory if it was read before.
+// content copies a file, from memory if it was read before. A block may begin with it: the header before has a time, which
+// differs more often.
 func (t *tarWriter) content(ctx context.Context, c diff.Change, read *content) error {
 	if read != nil && read.err != nil {
 		return read.err
 	}
-	var err error
-	if read != nil {
+	err := t.out.Cut(c.Path, c.Size)
+	switch {
+	case err != nil:
+	case read != nil:
 		_, err = t.out.Write(read.bytes)
-	} else {
+	default:
 		err = t.stream(ctx, c)
 	}
 	if err == nil {

@@ -35,6 +35,7 @@ type Layer struct {
 	Seconds        float64 `json:"pack_seconds"`
 	Unchanged      int     `json:"unchanged,omitempty"` // files that were left out because they did not change
 	UnchangedBytes int64   `json:"unchanged_bytes,omitempty"`
+	ReusedBytes    int64   `json:"-"` // of the blob, taken from blobs that were there when it was packed
 }
 
 // Descriptor is the layer's blob as a manifest names it.
