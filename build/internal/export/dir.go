@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -57,8 +58,12 @@ func ociDir(ctx context.Context, store content.Provider, dir string, img Image) 
 	if err != nil {
 		return err
 	}
-	for _, f := range append(files, version, indexFile) {
-		if err := place(ctx, store, root, f); err != nil {
+	if err := placeBlobs(ctx, store, root, files); err != nil {
+		return err
+	}
+	for _, f := range []file{version, indexFile} {
+		err := replaceFile(root, f.name, func(w io.Writer) error { return f.copyTo(ctx, store, w) })
+		if err != nil {
 			return err
 		}
 	}
@@ -138,13 +143,40 @@ func openRegular(root *os.Root, name string) (*os.File, error) {
 	return f, nil
 }
 
-// place writes one file of a layout whole. A blob that is there already, with the right bytes, stays.
+// copies are how many blobs are placed at the same time: what each waits for most is the disk, which serves several at once.
+const copies = 4
+
+// placeBlobs writes blobs whole, and then the names of all to the disk.
+func placeBlobs(ctx context.Context, store content.Provider, root *os.Root, files []file) error {
+	dirs := map[string]bool{}
+	for _, f := range files {
+		dirs[path.Dir(f.name)] = true
+	}
+	for dir := range dirs {
+		if err := root.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(copies)
+	for _, f := range files {
+		g.Go(func() error { return place(ctx, store, root, f) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for dir := range dirs {
+		if err := syncDir(root, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place writes a blob. One that is there already, with the right bytes, stays.
 func place(ctx context.Context, store content.Provider, root *os.Root, f file) error {
 	if f.data == nil && copyBlob(ctx, &layoutProvider{root}, io.Discard, f.blob) == nil {
 		return nil
 	}
-	if err := root.MkdirAll(path.Dir(f.name), 0o755); err != nil {
-		return err
-	}
-	return replaceFile(root, f.name, func(w io.Writer) error { return f.copyTo(ctx, store, w) })
+	return putFile(root, f.name, func(w io.Writer) error { return f.copyTo(ctx, store, w) })
 }

@@ -51,9 +51,17 @@ func writeThrough(name string, fn func(w io.Writer) error) error {
 	return errors.Join(fn(f), f.Close())
 }
 
-// replaceFile writes a temporary file beside name, syncs it, renames it and syncs the directory. After an error nothing
-// is left of it. A file that was there keeps its mode.
-func replaceFile(root *os.Root, name string, fn func(w io.Writer) error) (err error) {
+// replaceFile puts a file in its place, and its name on the disk.
+func replaceFile(root *os.Root, name string, fn func(w io.Writer) error) error {
+	if err := putFile(root, name, fn); err != nil {
+		return err
+	}
+	return syncDir(root, filepath.Dir(name))
+}
+
+// putFile writes a temporary file beside name, syncs and renames it. After an error nothing is left of it. A file that
+// was there keeps its mode.
+func putFile(root *os.Root, name string, fn func(w io.Writer) error) (err error) {
 	temp := filepath.Join(filepath.Dir(name), ".lbuild-"+rand.Text())
 	mode := fs.FileMode(0o666) // before the umask
 	old, err := root.Stat(name)
@@ -72,10 +80,7 @@ func replaceFile(root *os.Root, name string, fn func(w io.Writer) error) (err er
 	if err := errors.Join(fill(f, fn), f.Close()); err != nil {
 		return err
 	}
-	if err := root.Rename(temp, name); err != nil {
-		return err
-	}
-	return syncDir(root, filepath.Dir(name))
+	return root.Rename(temp, name)
 }
 
 func fill(f *os.File, fn func(w io.Writer) error) error {
