@@ -211,6 +211,10 @@ func (a *app) recommend(b *benchmark, report *bench.Report) error {
 	for _, link := range b.links {
 		choices = append(choices, report.RecommendLink(link)...)
 	}
+	if len(choices) == 0 {
+		_, err := fmt.Fprintln(a.stdout, "\nNothing that was measured is fit for what is asked for.")
+		return err
+	}
 	for i, c := range choices {
 		if i == 0 {
 			fmt.Fprintln(a.stdout, "\nTake:")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/docker/go-units"
@@ -45,7 +46,7 @@ func (b *benchmark) addInputs(f *benchFlags, paths []string) error {
 
 func (b *benchmark) addCorpora(f *benchFlags) error {
 	size, err := units.FromHumanSize(f.size)
-	if err != nil || size < 1 {
+	if err != nil || size < 1 || strings.ContainsAny(f.size, "iI") { // MiB would be taken for MB
 		return fmt.Errorf("--size %q: want bytes, or a number with kB, MB or GB", f.size)
 	}
 	names := f.corpora

@@ -14,7 +14,7 @@ import (
 const (
 	gzipLevel = 5        // the fastest within 4 % of the size of compress/gzip at level 6: docs/compression.md
 	gzipBlock = 1 << 20  // bytes that one worker compresses at a time
-	gzipDict  = 16 << 10 // bytes of the block before that it may refer to
+	gzipDict  = 32 << 10 // bytes of the block before that it may refer to
 )
 
 const gzipSpare = 3 // blocks beside those that are compressed: being filled, hashed, written

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -110,7 +111,7 @@ func TestKnownBlocksChangeNoByte(t *testing.T) {
 			if len(first.made) < 3 || second.found != len(first.made) || len(second.made) != len(first.made) {
 				t.Errorf("%d blocks, then %d of %d known", len(first.made), second.found, len(second.made))
 			}
-			if wrong := append(first.wrong, second.wrong...); len(wrong) > 0 {
+			if wrong := slices.Concat(first.wrong, second.wrong); len(wrong) > 0 {
 				t.Error(wrong)
 			}
 		})
