@@ -67,8 +67,7 @@ func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compres
 	}
 	done := Event{
 		Type: EventPack, ID: made.id, Line: made.line, State: StateDone, Seconds: l.Seconds,
-		Unchanged: l.Unchanged, UnchangedBytes: l.UnchangedBytes,
-		ReusedBytes: l.ReusedBytes,
+		Unchanged: l.Unchanged, UnchangedBytes: l.UnchangedBytes, ReusedBytes: l.ReusedBytes,
 	}
 	if l.Entries > 0 {
 		done.Digest, done.Size, done.UncompressedSize = string(l.Digest), l.Size, l.UncompressedSize
@@ -97,8 +96,8 @@ func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Comp
 	if made.bare != nil {
 		changes = made.bare.placed.Changes(changes)
 	}
-	known := s.blocks.Blob(ctx)
-	defer func() { err = errors.Join(err, known.Close()) }()
+	known := s.packed.Blob(ctx)
+	defer known.Close()
 	result, err := layer.Write(ctx, blob, changes, layer.Options{Compression: c, Workers: workers, Blocks: known, Epoch: s.req.Epoch})
 	if err != nil {
 		return cache.Layer{}, err

@@ -20,7 +20,7 @@ type Pruned struct {
 	Blobs     int   `json:"blobs"`
 }
 
-// Prune forgets the cached steps, the digests of context files, where packed blocks are, and the images without a name, with all also the others,
+// Prune forgets the cached steps, the digests of context files and the images without a name, with all also the others,
 // and deletes what then nothing needs. What live builds use stays.
 func (b *Builder) Prune(ctx context.Context, all bool) (Pruned, error) {
 	ctx = b.store.Context(ctx)
@@ -29,7 +29,8 @@ func (b *Builder) Prune(ctx context.Context, all bool) (Pruned, error) {
 		return Pruned{}, fmt.Errorf("prune: %w", err)
 	}
 	report, err := b.store.Prune(ctx, snapshot.PruneOptions{})
-	err = errors.Join(err, os.RemoveAll(digestsDir(b.store)), os.RemoveAll(blocksDir(b.store)))
+	packedBlocks(b.store, "").Tidy(ctx)
+	err = errors.Join(err, os.RemoveAll(digestsDir(b.store)))
 	return Pruned{
 		Bytes: report.Bytes, Steps: report.Records, Images: removed, Snapshots: report.Snapshots, Blobs: report.Blobs,
 	}, err

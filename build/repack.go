@@ -78,12 +78,12 @@ func (s *session) recompress(ctx context.Context, l Layer, rank int, desc ocispe
 	defer func() { err = errors.Join(err, blob.Close()) }()
 
 	l.MediaType = c.MediaType()
-	known := s.blocks.Blob(ctx)
-	defer func() { err = errors.Join(err, known.Close()) }()
+	known := s.packed.Blob(ctx)
+	defer known.Close()
 	if l.UncompressedSize, err = squeeze(blob, cancelable{ctx, plain}, c, workers, known); err != nil {
 		return l, fmt.Errorf("pack layer %s anew: %w", desc.Digest, err)
 	}
-	l.Size, l.Digest = blob.Size(), blob.Digest()
+	l.Size, l.Digest, l.ReusedBytes = blob.Size(), blob.Digest(), known.Reused()
 	if err := blob.Commit(ctx, l.Size, l.Digest, uncompressed(l.DiffID)); err != nil {
 		return l, err
 	}

@@ -51,10 +51,10 @@ type session struct {
 	flight once[cache.Key, cache.Step] // steps that run, by the key that they are recorded under
 	packs  once[string, cache.Layer]   // packed layers, by snapshot and variant
 
-	blocks  *blocks.Index       // packed blocks of all layers of the store
 	repacks once[string, Layer] // layers of a base that were packed anew, by digest and compression
 	pushes  []*push             // to registries, in the order of the outputs
 
+	packed    *blocks.Index     // packed blocks of all layers of the store
 	argValues map[string]string // build arguments
 	stages    []*stage          // as in the plan
 	group     *errgroup.Group   // of the stages, the packing and the pushing
@@ -79,7 +79,7 @@ func (b *Builder) open(ctx context.Context, req Request) (*session, context.Cont
 	}
 	s.lease = lease
 	s.onClose(lease.Release)
-	s.blocks = blocks.New(blocksDir(b.store), lease.Dir(), b.store.Content())
+	s.packed = packedBlocks(b.store, lease.Dir())
 	ctx = lease.Context(ctx)
 	if err := s.openContext(ctx); err != nil {
 		return nil, nil, errors.Join(err, s.close())
@@ -312,5 +312,7 @@ func (s *session) digests(dir string) (*source.DigestCache, error) {
 // digestsDir is where digests of context files are kept.
 func digestsDir(store *snapshot.Store) string { return filepath.Join(store.Root(), "digests") }
 
-// blocksDir is where it is kept which packed blocks the layers have.
-func blocksDir(store *snapshot.Store) string { return filepath.Join(store.Root(), "blocks") }
+// packedBlocks is the index of where the layers of a store have which packed blocks.
+func packedBlocks(store *snapshot.Store, scratch string) *blocks.Index {
+	return blocks.New(filepath.Join(store.Root(), "blocks"), scratch, store.Content())
+}

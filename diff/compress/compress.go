@@ -48,9 +48,9 @@ func lookup(name string) (codec, bool) {
 	case None:
 		return codec{mediaType: ocispec.MediaTypeImageLayer}, true
 	case Gzip:
-		return codec{ocispec.MediaTypeImageLayerGzip, gzipLevel, 9, 3, []string{compressModule}}, true
+		return codec{ocispec.MediaTypeImageLayerGzip, gzipLevel, 9, 4, []string{compressModule}}, true
 	case Zstd:
-		return codec{ocispec.MediaTypeImageLayerZstd, zstdLevel, 22, 3, []string{compressModule}}, true
+		return codec{ocispec.MediaTypeImageLayerZstd, zstdLevel, 22, 4, []string{compressModule}}, true
 	}
 	return codec{}, false
 }

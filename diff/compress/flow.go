@@ -42,8 +42,7 @@ func (b *block) grow(size int) {
 type flow struct {
 	enc     encoder
 	out     *counted // below enc
-	id      string   // of the codec
-	blocks  Blocks   // nil: none are known
+	reuse   *reuse   // nil: no blocks are known
 	err     *failure
 	free    chan *block // nobody uses them
 	tee     chan *block // nil without a tee
@@ -54,7 +53,7 @@ type flow struct {
 }
 
 func newFlow(w *Writer) *flow {
-	f := &flow{enc: w.enc, out: w.out, id: w.id, blocks: w.blocks, err: &w.err, workers: w.shape.workers}
+	f := &flow{enc: w.enc, out: w.out, reuse: w.reuse, err: &w.err, workers: w.shape.workers}
 	f.free = make(chan *block, w.shape.count)
 	f.emit = make(chan *block, w.shape.count)
 	f.done.Go(f.emitAll)

@@ -120,25 +120,47 @@ func TestKnownBlocksChangeNoByte(t *testing.T) {
 
 // What differs has another size, so all behind it lies elsewhere in the stream.
 func TestStreamsThatDifferInOneFileHaveMostBlocksInCommon(t *testing.T) {
-	for name, size := range map[string]int{"small files": 20_000, "large files": 3 << 20} {
-		files := someFiles((30<<20)/size, size)
-		for _, c := range []Compression{{Name: Gzip}, {Name: Zstd}} {
-			t.Run(name+" "+c.String(), func(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		files []file
+	}{
+		{"tiny files", sameSize(20_000, 300)},
+		{"small files", someFiles(1500, 20_000)},
+		{"large files", someFiles(10, 6<<20)},
+		{"whole blocks", sameSize(8, 4<<20)},
+		{"blocks and some", sameSize(8, 4<<20+100<<10)},
+	} {
+		for _, c := range []Compression{{Name: Gzip, Level: 1}, {Name: Zstd, Level: 1}} {
+			t.Run(test.name+" "+c.String(), func(t *testing.T) {
 				var before memory
-				packFiles(t, c, files, 2, &before)
-				changed := append([]file{{"etc/first", input(12_345)}}, files...)
-				changed[len(changed)/3].data = input(size + 4321)
-				after := before.next()
-				blob := packFiles(t, c, changed, 2, after)
-				if fresh := len(after.made) - after.found; fresh > len(after.made)/2 {
-					t.Errorf("%d of %d blocks had to be packed", fresh, len(after.made))
-				}
-				if !bytes.Equal(blob, packFiles(t, c, changed, 1, nil)) {
-					t.Error("other bytes than without known blocks")
+				packFiles(t, c, test.files, 2, &before)
+				for _, more := range []int{300, 110 << 10} {
+					changed := append([]file{{"etc/first", input(more)}}, test.files...)
+					after := before.next()
+					blob := packFiles(t, c, changed, 2, after)
+					if fresh := len(after.made) - after.found; fresh > len(after.made)/3 {
+						t.Errorf("%d bytes more before them: %d of %d blocks had to be packed", more, fresh, len(after.made))
+					}
+					if !bytes.Equal(blob, packFiles(t, c, changed, 1, nil)) {
+						t.Error("other bytes than without known blocks")
+					}
 				}
 			})
 		}
 	}
+}
+
+// sameSize are files as a tar has them: a header, the content, and zeros up to the next header.
+func sameSize(n, size int) (files []file) {
+	for i := range n {
+		data := make([]byte, 512+(size+511)&^511)
+		copy(data, "header")
+		for at := 512; at < size+512; at += 1 << 10 {
+			copy(data[at:512+size], fmt.Sprint("file ", i, " at ", at))
+		}
+		files = append(files, file{fmt.Sprintf("d/pkg%d/file%d", i/50, i), data})
+	}
+	return files
 }
 
 func TestBlocksOfOtherLevelsAndAfterOtherBytesAreOthers(t *testing.T) {

@@ -20,19 +20,19 @@ var errClosed = errors.New("writer is closed")
 // Writer compresses a stream. The first block is packed where it was written; with a second one the stages start to run
 // beside each other: whoever writes, the tee, the workers, and what writes the blob. It is not for several goroutines.
 type Writer struct {
-	enc    encoder
-	out    *counted // below enc
-	codec  Compression
-	id     string // of the codec, where blocks are known
-	tee    io.Writer
-	blocks Blocks // nil: none are known
-	shape  shape
-	flow   *flow  // nil while there is one block
-	cur    *block // being filled
-	made   int
-	tail   []byte // what the next block has for a dictionary
-	ended  bool
-	err    failure
+	enc   encoder
+	out   *counted // below enc
+	codec Compression
+	tee   io.Writer
+	reuse *reuse // nil: no blocks are known
+	shape shape
+	flow  *flow  // nil while there is one block
+	cur   *block // being filled
+	end   int    // bytes of cur when it is full
+	made  int
+	tail  []byte // what the next block has for a dictionary
+	ended bool
+	err   failure
 }
 
 // shape says into what a codec wants its input cut.
@@ -156,17 +156,25 @@ func (w *Writer) room() ([]byte, error) {
 	if w.ended {
 		return nil, errClosed
 	}
-	if w.cur == nil {
-		w.made++
-		w.cur = newBlock(w.shape.dict, startSize)
-	}
-	if len(w.cur.buf) == cap(w.cur.buf) {
+	w.begin()
+	if len(w.cur.buf) == w.bound() {
 		if err := w.next(); err != nil {
 			return nil, err
 		}
 	}
-	return w.cur.buf[len(w.cur.buf):cap(w.cur.buf)], nil
+	return w.cur.buf[len(w.cur.buf):w.bound()], nil
 }
+
+// begin takes the first block, which is small.
+func (w *Writer) begin() {
+	if w.cur == nil {
+		w.made++
+		w.cur, w.end = newBlock(w.shape.dict, startSize), w.shape.block
+	}
+}
+
+// bound is up to where the buffer of the block can be filled.
+func (w *Writer) bound() int { return min(cap(w.cur.buf), w.shape.dict+w.end) }
 
 // fill says that so many bytes of the room are there.
 func (w *Writer) fill(n int) { w.cur.buf = w.cur.buf[:len(w.cur.buf)+n] }
@@ -176,7 +184,7 @@ func (w *Writer) next() error {
 	if err := w.err.get(); err != nil {
 		return err
 	}
-	if cap(w.cur.buf)-w.shape.dict < w.shape.block {
+	if len(w.cur.data()) < w.end {
 		w.cur.grow(w.shape.block)
 		return nil
 	}
@@ -192,7 +200,7 @@ func (w *Writer) turn() error {
 		w.tail = append(w.tail[:0], w.cur.buf[len(w.cur.buf)-w.shape.dict:]...)
 	}
 	w.flow.send(w.cur)
-	w.cur = w.take()
+	w.cur, w.end = w.take(), w.shape.block
 	w.cur.follow(w.tail)
 	return w.err.get()
 }

@@ -165,7 +165,7 @@ func (t *tarWriter) content(ctx context.Context, c diff.Change, read *content) e
 	if read != nil && read.err != nil {
 		return read.err
 	}
-	err := t.out.Cut(c.Path, c.Size)
+	err := t.out.Cut(c.Path, tarBlock+(c.Size+tarBlock-1)&^(tarBlock-1)) // as long as its entry
 	switch {
 	case err != nil:
 	case read != nil:

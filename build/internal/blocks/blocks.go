@@ -7,7 +7,6 @@ package blocks
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -27,8 +26,12 @@ import (
 // and more.
 const maxKnown = 1 << 17
 
-// table is for sums of packed blocks. They are to find rot on the disk: that the block is the right one is its key's matter.
 var table = crc32.MakeTable(crc32.Castagnoli)
+
+// sum binds a packed block to its key, and finds rot on the disk.
+func sum(key compress.BlockKey, packed []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key[:], table), table, packed)
+}
 
 // place is where a packed block lies.
 type place struct {
@@ -61,48 +64,64 @@ func (x *Index) Blob(ctx context.Context) *Blob {
 	return &Blob{index: x, ctx: ctx, open: map[int32]content.ReaderAt{}}
 }
 
-// read takes in the files of blobs that are there, and removes those of others. A file that cannot be read is as good as
-// none.
+// read takes in the files of blobs that are there, newest first, until there is no more room, and removes those of others.
+// A file that cannot be read is as good as none.
 func (x *Index) read(ctx context.Context) {
-	for _, name := range slices.Backward(x.newest()) {
-		path, d := filepath.Join(x.dir, name), digest.NewDigestFromEncoded(digest.SHA256, name)
-		if _, err := x.blobs.Info(ctx, d); errdefs.IsNotFound(err) {
-			_ = os.Remove(path)
+	for _, f := range x.files() {
+		if ctx.Err() != nil || len(x.known) >= maxKnown {
+			return
+		}
+		if x.tidy(ctx, f) {
 			continue
 		}
-		if made, err := readFile(path); err == nil {
-			x.add(d, made)
+		if made, err := readFile(filepath.Join(x.dir, f.Name())); err == nil {
+			x.add(nameOf(f), made, false)
 		}
 	}
 }
 
-// newest are the names of the newest files, as many as have maxKnown blocks, the newest one first.
-func (x *Index) newest() (names []string) {
+// Tidy removes the files of blobs that are gone.
+func (x *Index) Tidy(ctx context.Context) {
+	for _, f := range x.files() {
+		x.tidy(ctx, f)
+	}
+}
+
+// tidy removes a file whose blob is gone.
+func (x *Index) tidy(ctx context.Context, f os.FileInfo) bool {
+	_, err := x.blobs.Info(ctx, nameOf(f))
+	gone := errdefs.IsNotFound(err)
+	if gone {
+		_ = os.Remove(filepath.Join(x.dir, f.Name()))
+	}
+	return gone
+}
+
+func nameOf(f os.FileInfo) digest.Digest { return digest.NewDigestFromEncoded(digest.SHA256, f.Name()) }
+
+// files are all files, the newest one first.
+func (x *Index) files() (files []os.FileInfo) {
 	entries, _ := os.ReadDir(x.dir)
-	var files []os.FileInfo
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil {
 			files = append(files, info)
 		}
 	}
 	slices.SortFunc(files, func(a, b os.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
-	room := int64(maxKnown * entrySize)
-	for _, f := range files {
-		if room -= f.Size(); room < 0 {
-			break
-		}
-		names = append(names, f.Name())
-	}
-	return names
+	return files
 }
 
-// add makes the blocks of a blob known, in the place of those of an older one.
-func (x *Index) add(d digest.Digest, made []block) {
+// add makes the blocks of a blob known. Those of a newer blob take the place of others: what is packed next to it needs
+// few files open.
+func (x *Index) add(d digest.Digest, made []block, newer bool) {
 	blob := int32(len(x.names))
 	x.names = append(x.names, d)
 	for _, b := range made {
-		b.blob = blob
-		x.known[b.key] = b.place
+		_, known := x.known[b.key]
+		if known && newer || !known && len(x.known) < maxKnown {
+			b.blob = blob
+			x.known[b.key] = b.place
+		}
 	}
 }
 
@@ -146,7 +165,7 @@ func (b *Blob) Find(key compress.BlockKey, dst []byte) ([]byte, bool) {
 	}
 	packed := slices.Grow(dst, int(p.size))[:len(dst)+int(p.size)]
 	fresh := packed[len(dst):]
-	if n, _ := r.ReadAt(fresh, p.at); n < len(fresh) || crc32.Checksum(fresh, table) != p.sum {
+	if n, _ := r.ReadAt(fresh, p.at); n < len(fresh) || sum(key, fresh) != p.sum {
 		return dst, false
 	}
 	b.mu.Lock()
@@ -169,7 +188,7 @@ func (b *Blob) reader(blob int32, name digest.Digest) content.ReaderAt {
 
 // Made notes a block of the new blob.
 func (b *Blob) Made(key compress.BlockKey, at int64, packed []byte) {
-	b.made = append(b.made, block{key, place{size: uint32(len(packed)), sum: crc32.Checksum(packed, table), at: at}})
+	b.made = append(b.made, block{key, place{size: uint32(len(packed)), sum: sum(key, packed), at: at}})
 }
 
 // Reused is how many bytes of the new blob came from others.
@@ -188,20 +207,17 @@ func (b *Blob) Keep(d digest.Digest) error {
 	if err := writeFile(filepath.Join(x.dir, d.Encoded()), x.scratch, b.made); err != nil {
 		return fmt.Errorf("remember the blocks of %s: %w", d, err)
 	}
-	x.load.Do(func() { x.read(b.ctx) })
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.add(d, b.made)
+	x.add(d, b.made, true)
 	return nil
 }
 
-// Close closes what was opened.
-func (b *Blob) Close() error {
-	var errs []error
+// Close closes what was opened, which was only read.
+func (b *Blob) Close() {
 	for _, r := range b.open {
 		if r != nil {
-			errs = append(errs, r.Close())
+			_ = r.Close()
 		}
 	}
-	return errors.Join(errs...)
 }

@@ -9,9 +9,9 @@ import (
 )
 
 // A file has a line that says what it is, and for each block its key, and behind it as little endian numbers its place in
-// the blob (8 bytes), its size (4) and the CRC-32C of what is there (4).
+// the blob (8 bytes), its size (4) and a CRC-32C of the key and of what is there (4).
 const (
-	magic     = "lbuild blocks 1\n"
+	magic     = "lbuild blocks 2\n"
 	keySize   = 32
 	entrySize = keySize + 8 + 4 + 4
 	maxPacked = 16 << 20 // bytes of a packed block; no codec makes larger ones
@@ -34,7 +34,7 @@ func readFile(path string) ([]block, error) {
 		at := binary.LittleEndian.Uint64(data[keySize:])
 		b.size = binary.LittleEndian.Uint32(data[keySize+8:])
 		b.sum = binary.LittleEndian.Uint32(data[keySize+12:])
-		if b.at = int64(at); b.at < 0 || b.size > maxPacked {
+		if b.at = int64(at); b.at < 0 || b.size == 0 || b.size > maxPacked {
 			return nil, errFormat
 		}
 		blocks = append(blocks, b)
@@ -42,7 +42,8 @@ func readFile(path string) ([]block, error) {
 	return blocks, nil
 }
 
-// writeFile puts a file in its place whole, from scratch. It is not synced: after a power cut the sums tell what is wrong.
+// writeFile puts a file in its place whole, from scratch. It is not synced: what a power cut
+// leaves of it does not match its sums.
 func writeFile(path, scratch string, blocks []block) (err error) {
 	data := append(make([]byte, 0, len(magic)+len(blocks)*entrySize), magic...)
 	for _, b := range blocks {

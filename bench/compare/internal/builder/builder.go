@@ -88,7 +88,7 @@ func All() []Builder {
 			cannot: []string{"again", "changed", "apt", "steps", "parallel"},
 		},
 		{
-			Name: "runc", How: "the containers of the RUN steps alone, one after the other in one directory", Probe: true,
+			Name: "runc", How: "the containers of the RUN steps alone, one after the other in one directory, with the mounts and the system call filter that builders give them", Probe: true,
 			programs: []string{"runc"}, version: []string{"--version"}, open: openRunc,
 			cannot: []string{"small", "large", "again", "changed", "apt", "parallel"},
 		},

@@ -7,6 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/containerd/containerd/v2/contrib/seccomp"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // runcRoot is an unpacked base in which commands run without any builder: what they cost at least.
@@ -34,7 +40,7 @@ func (r runcRoot) Build(ctx context.Context, job Job) error {
 		if !ok {
 			continue
 		}
-		if err := r.configure(command); err != nil {
+		if err := r.configure(ctx, command); err != nil {
 			return err
 		}
 		if err := r.run(ctx, r.Runc, "--root", r.Dir+"/state", "run", "--bundle", r.bundle(), fmt.Sprintf("compare-%d", i)); err != nil {
@@ -44,31 +50,25 @@ func (r runcRoot) Build(ctx context.Context, job Job) error {
 	return nil
 }
 
-// configure writes a container like those of builders, in the host's network.
-func (r runcRoot) configure(command string) error {
-	mount := func(kind, at string, options ...string) map[string]any {
-		return map[string]any{"destination": at, "type": kind, "source": kind, "options": append(options, "nosuid", "noexec")}
+// configure writes a container like those of builders: containerd's defaults, with its filter of system calls, in the
+// host's network.
+func (r runcRoot) configure(ctx context.Context, command string) error {
+	spec, err := oci.GenerateSpec(namespaces.WithNamespace(ctx, "compare"), nil, &containers.Container{ID: "compare"},
+		oci.WithRootFSPath("rootfs"),
+		oci.WithProcessArgs("/bin/sh", "-c", command),
+		oci.WithHostNamespace(specs.NetworkNamespace),
+		oci.WithCgroup("/compare"),
+		oci.WithMounts([]specs.Mount{{
+			Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"},
+		}}),
+		oci.WithoutRunMount,
+		oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.CgroupNamespace}),
+		seccomp.WithDefaultProfile(), // reads the capabilities, so it comes last
+	)
+	if err != nil {
+		return err
 	}
-	namespaces := []map[string]string{}
-	for _, n := range []string{"pid", "ipc", "uts", "mount"} {
-		namespaces = append(namespaces, map[string]string{"type": n})
-	}
-	capabilities := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_SETGID", "CAP_SETUID"}
-	config := map[string]any{
-		"ociVersion": "1.0.2",
-		"root":       map[string]any{"path": "rootfs"},
-		"process": map[string]any{
-			"cwd": "/", "args": []string{"/bin/sh", "-c", command}, "env": []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
-			"user": map[string]int{"uid": 0, "gid": 0}, "noNewPrivileges": true,
-			"capabilities": map[string]any{"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
-		},
-		"mounts": []map[string]any{
-			mount("proc", "/proc"), mount("tmpfs", "/dev", "mode=755"), mount("devpts", "/dev/pts", "newinstance"),
-			mount("mqueue", "/dev/mqueue"), mount("sysfs", "/sys", "ro"),
-		},
-		"linux": map[string]any{"namespaces": namespaces},
-	}
-	text, err := json.Marshal(config)
+	text, err := json.Marshal(spec)
 	if err != nil {
 		return err
 	}

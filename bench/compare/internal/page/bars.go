@@ -114,7 +114,8 @@ func overBest(s result.Set) (worst float64) {
 	return worst
 }
 
-// ownTime is what a RUN takes longer than a container of runc alone, in milliseconds.
+// ownTime is what a RUN takes longer than the same container of runc alone, with its share of all else in the build, in
+// milliseconds.
 func ownTime(s result.Set) float64 {
 	const steps, millis = 30, 1000
 	alone := s.Summary("runc")
