@@ -143,13 +143,20 @@ func (o options) set(ctx context.Context, name, title string) (result.Set, error
 	}, nil
 }
 
-// commit is that of this repository, with a mark where files differ from it.
+// commit is that of this repository, with a mark where files differ from it, other than results and the page of them.
 func commit(ctx context.Context) string {
-	out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=12").Output()
+	git := func(args ...string) (string, error) {
+		out, err := exec.CommandContext(ctx, "git", args...).Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	id, err := git("rev-parse", "--short=12", "HEAD")
 	if err != nil {
 		return "unknown"
 	}
-	return strings.TrimSpace(string(out))
+	if changed, err := git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)bench/results", ":(exclude,top)docs"); err != nil || changed != "" {
+		id += "-dirty"
+	}
+	return id
 }
 
 func progress(format string, args ...any) {
