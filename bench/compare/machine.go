@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lbuild/lbuild/bench/compare/internal/result"
 	"golang.org/x/sys/unix"
@@ -32,7 +33,7 @@ func here(dir string) (result.Machine, error) {
 	return result.Machine{
 		CPU: processor(), Cores: runtime.NumCPU(), Kernel: unix.ByteSliceToString(u.Release[:]), FileSystem: fileSystem(f.Type),
 		Memory: int64(s.Totalram) * int64(s.Unit),
-		Load:   load(),
+		Busy:   busy(),
 		SHA:    hasSHA(),
 	}, nil
 }
@@ -69,9 +70,24 @@ func hasSHA() bool {
 	return slices.Contains(words, "sha_ni") || slices.Contains(words, "sha2")
 }
 
-func load() float64 {
-	text, _ := os.ReadFile("/proc/loadavg")
-	first, _, _ := strings.Cut(string(text), " ")
-	value, _ := strconv.ParseFloat(first, 64)
-	return value
+// busy is how many cores are kept busy by whatever else runs. The load average would count what was measured before, too.
+func busy() float64 {
+	const span = 2 * time.Second
+	before := idle()
+	time.Sleep(span)
+	const tick = 100 // of a core in a second
+	return max(0, float64(runtime.NumCPU())-(idle()-before)/tick/span.Seconds())
+}
+
+// idle is for how many ticks the cores had nothing to do since the start, or waited for a disk.
+func idle() (ticks float64) {
+	text, _ := os.ReadFile("/proc/stat")
+	first, _, _ := strings.Cut(string(text), "\n")
+	if fields := strings.Fields(first); len(fields) > 5 {
+		for _, field := range fields[4:6] {
+			n, _ := strconv.ParseFloat(field, 64)
+			ticks += n
+		}
+	}
+	return ticks
 }

@@ -93,11 +93,11 @@ func (d data) LayerBars() string {
 // Machines says where and when which workload was measured, a line for each.
 func (d data) Machines() string {
 	var b strings.Builder
-	b.WriteString("| workload | taken | commit | machine | load at its begin |\n|---|---|---|---|---|\n")
+	b.WriteString("| workload | taken | rounds | commit | machine | cores that other work took |\n|---|---|--:|---|---|--:|\n")
 	for _, s := range append(d.Builds, d.Layers...) {
 		m := s.Machine
-		fmt.Fprintf(&b, "| %s | %s | %s | %s%s, %d cores, %d GB, Linux %s, %s | %.1f |\n",
-			s.Workload, s.Taken.Format("2006-01-02 15:04"), s.Commit, m.CPU, extensions(m), m.Cores, m.Memory>>30, m.Kernel, m.FileSystem, m.Load)
+		fmt.Fprintf(&b, "| %s | %s | %d | %s | %s%s, %d cores, %d GB, Linux %s, %s | %.1f |\n",
+			s.Workload, s.Taken.Format("2006-01-02 15:04"), s.Summary("lbuild").Runs+s.Summary("lbuild gzip").Runs, s.Commit, m.CPU, extensions(m), m.Cores, m.Memory>>30, m.Kernel, m.FileSystem, m.Busy)
 	}
 	return b.String()
 }
@@ -110,11 +110,14 @@ func extensions(m result.Machine) string {
 	return " without SHA instructions"
 }
 
+// muchBusy is how many cores other work may take before figures tell little.
+const muchBusy = 0.25
+
 // Busy lists the workloads that were measured while other programs kept the cores busy, with commas between.
 func (d data) Busy() string {
 	var names []string
 	for _, s := range append(d.Builds, d.Layers...) {
-		if s.Machine.Load > float64(s.Machine.Cores) {
+		if s.Machine.Busy > muchBusy {
 			names = append(names, s.Workload)
 		}
 	}

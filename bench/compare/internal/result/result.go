@@ -38,7 +38,7 @@ type Machine struct {
 	Memory     int64   `json:"memory"` // bytes
 	Kernel     string  `json:"kernel"`
 	FileSystem string  `json:"file_system"`
-	Load       float64 `json:"load"` // of the last minute, when it began
+	Busy       float64 `json:"busy"` // cores that other work took when it began
 	// SHA tells that the processor has instructions for SHA-256, which make it several times faster.
 	SHA bool `json:"sha_extensions"`
 }
