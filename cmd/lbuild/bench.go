@@ -23,15 +23,15 @@ your own: a directory, a tar (also in gzip or zstd), an image or a layer of the
 store. Every result is decompressed and compared with what went in. The table
 goes to stdout, and below it which codec to take for a goal or a network.
 
-Codecs: none (copies), std/gzip (Go's standard library, what other builders
-pack with), klauspost/gzip, klauspost/zstd, pgzip, lbuild/gzip and lbuild/zstd
-(what builds use), and the programs program/pigz, program/igzip and program/zstd
-where they are installed.`
+Codecs: none (copies), std/gzip (Go's standard library, what BuildKit and
+containerd pack with), klauspost/gzip, klauspost/zstd, pgzip, lbuild/gzip and
+lbuild/zstd (what builds use), and the programs program/pigz, program/igzip and
+program/zstd where they are installed.`
 
-const benchExample = `  lbuild bench                                                 the mixed corpus, all that is installed
-  lbuild bench --codecs lbuild/gzip:1-9,std/gzip:6 /usr/lib    your own files, nine levels against one
-  lbuild bench --image app:1.0 --link 100mbit                  what gets an image through a network first
-  lbuild bench --corpus all --runs 5 --json b.json --plots out charts and raw figures of each kind of file`
+const benchExample = `  lbuild bench                                                    the mixed corpus, all that is installed
+  lbuild bench --codecs lbuild/gzip:1-9,std/gzip:6 /usr/lib       your own files, nine levels against one
+  lbuild bench --image app:1.0 --link 100mbit                     what gets an image through a network first
+  lbuild bench --corpus all --runs 5 --json b.json --plots out    charts and raw figures of each kind of file`
 
 // benchFlags are the flags of bench as they were typed.
 type benchFlags struct {

@@ -16,9 +16,9 @@ func newPruneCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune [flags]",
 		Short: "Forget cached steps and delete what nothing needs",
-		Long: `Forget cached steps and images without a name, and delete what nothing needs
-any more. With --all, the named images go, too. What a running build uses
-stays.`,
+		Long: `Forget all cached steps, the digests of context files and the images without
+a name, and delete what no named image needs: the next build runs all steps
+again. With --all, the named images go, too. What a running build uses stays.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {

@@ -59,7 +59,7 @@ func All() []Packer {
 	}
 	for _, codec := range []string{gzip, zstd, none} {
 		packers = append(packers, Packer{
-			"storage " + codec, codec, "containers/storage's `archive.TarWithOptions` and `CompressStream` (pgzip), which buildah commits with",
+			"storage " + codec, codec, "containers/storage's `archive.TarWithOptions` and `CompressStream` (for gzip that is pgzip), which buildah commits with",
 			"go.podman.io/storage", composed(tarWithOptions, storageCodec(codec)),
 		})
 	}
