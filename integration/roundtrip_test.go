@@ -1,8 +1,10 @@
 package integration
 
 import (
+	"archive/tar"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -182,7 +184,7 @@ func TestBrokenArchivesAreNotLoaded(t *testing.T) {
 		"empty":        {"", "it is neither a docker archive with a manifest.json nor an OCI archive"},
 		"text":         {strings.Repeat("no archive\n", 100), "archive/tar: invalid tar header"},
 		"half":         {good[:len(good)/2], "it is cut off, or no archive: unexpected EOF"},
-		"other bytes":  {good[:30_000] + "?" + good[30_001:], "it is incomplete or damaged: blob sha256:"},
+		"other bytes":  {damaged(t, good), "it is incomplete or damaged: blob sha256:"},
 		"other format": {string(tarOf(fileEntry("file"))), "it is neither a docker archive with a manifest.json nor an OCI archive"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -194,4 +196,29 @@ func TestBrokenArchivesAreNotLoaded(t *testing.T) {
 			l.checkNothingLeft()
 		})
 	}
+}
+
+// damaged is the archive with one bit of its largest file turned, which is a blob of some layer.
+func damaged(t *testing.T, archive string) string {
+	t.Helper()
+	var at, size int64
+	r := strings.NewReader(archive)
+	for tr := tar.NewReader(r); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Size > size {
+			at, size = int64(len(archive)-r.Len())+h.Size/2, h.Size
+		}
+	}
+	if size == 0 {
+		t.Fatal("the archive has no file with content")
+	}
+	b := []byte(archive)
+	b[at] ^= 1
+	return string(b)
 }
