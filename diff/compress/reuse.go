@@ -47,7 +47,7 @@ func (w *Writer) Cut(name string, size int64) error {
 	if w.ended {
 		return errClosed
 	}
-	if w.shape.workers == 0 || !w.begins(name, size) {
+	if w.shape.workers == 0 || !w.chosen(name, size) {
 		return nil
 	}
 	w.begin()
@@ -64,8 +64,8 @@ func (w *Writer) Cut(name string, size int64) error {
 	return nil
 }
 
-// begins draws by the name, with a chance of the size to that of a block.
-func (w *Writer) begins(name string, size int64) bool {
+// chosen draws by the name, with a chance of the size to that of a block.
+func (w *Writer) chosen(name string, size int64) bool {
 	if size >= int64(w.shape.block) {
 		return true
 	}

@@ -93,6 +93,23 @@ func (s shelf) want(x *Index, want ...string) {
 	}
 }
 
+// remove takes a blob from the store, and nothing else.
+func (s shelf) remove(d digest.Digest) {
+	s.t.Helper()
+	if err := s.blobs.Delete(context.Background(), d); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// wantOnly fails the test unless the blob is the only one with a file.
+func (s shelf) wantOnly(d digest.Digest) {
+	s.t.Helper()
+	entries, err := os.ReadDir(filepath.Join(s.dir, "blocks"))
+	if err != nil || len(entries) != 1 || entries[0].Name() != d.Encoded() {
+		s.t.Errorf("files %v, %v; want only that of %s", entries, err, d)
+	}
+}
+
 func TestBlocksAreFoundInThisAndInOtherProcesses(t *testing.T) {
 	s := newShelf(t)
 	x := s.index()
@@ -119,14 +136,9 @@ func TestFilesOfBlobsThatAreGoneGo(t *testing.T) {
 	x := s.index()
 	d := s.put(x, "one")
 	kept := s.put(x, "uno", "due")
-	if err := s.blobs.Delete(context.Background(), d); err != nil {
-		t.Fatal(err)
-	}
+	s.remove(d)
 	s.want(s.index(), "uno", "due")
-	entries, err := os.ReadDir(filepath.Join(s.dir, "blocks"))
-	if err != nil || len(entries) != 1 || entries[0].Name() != kept.Encoded() {
-		t.Errorf("files %v, %v; want only that of %s", entries, err, kept)
-	}
+	s.wantOnly(kept)
 }
 
 // One index may outlive a blob that it knows.
@@ -134,9 +146,7 @@ func TestABlobThatGoesIsNoError(t *testing.T) {
 	s := newShelf(t)
 	x := s.index()
 	d := s.put(x, "one")
-	if err := s.blobs.Delete(context.Background(), d); err != nil {
-		t.Fatal(err)
-	}
+	s.remove(d)
 	s.want(x, "")
 }
 
@@ -150,9 +160,7 @@ func TestTheNewestBlobIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.want(s.index(), "newer")
-	if err := s.blobs.Delete(context.Background(), newer); err != nil {
-		t.Fatal(err)
-	}
+	s.remove(newer)
 	s.want(s.index(), "older")
 }
 
@@ -183,14 +191,9 @@ func TestWhatIsNoFileOfBlocksIsAsGoodAsNone(t *testing.T) {
 func TestTidyLeavesTheFilesOfBlobsThatAreThere(t *testing.T) {
 	s := newShelf(t)
 	d, kept := s.put(s.index(), "one"), s.put(s.index(), "uno")
-	if err := s.blobs.Delete(context.Background(), d); err != nil {
-		t.Fatal(err)
-	}
+	s.remove(d)
 	s.index().Tidy(context.Background())
-	entries, err := os.ReadDir(filepath.Join(s.dir, "blocks"))
-	if err != nil || len(entries) != 1 || entries[0].Name() != kept.Encoded() {
-		t.Errorf("files %v, %v; want only that of %s", entries, err, kept)
-	}
+	s.wantOnly(kept)
 }
 
 func TestABlockIsBoundToItsKey(t *testing.T) {

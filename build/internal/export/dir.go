@@ -175,7 +175,7 @@ func placeBlobs(ctx context.Context, store content.Provider, root *os.Root, file
 
 // place writes a blob. One that is there already, with the right bytes, stays.
 func place(ctx context.Context, store content.Provider, root *os.Root, f file) error {
-	if f.data == nil && copyBlob(ctx, &layoutProvider{root}, io.Discard, f.blob) == nil {
+	if copyBlob(ctx, &layoutProvider{root}, io.Discard, f.blob) == nil {
 		return nil
 	}
 	return putFile(root, f.name, func(w io.Writer) error { return f.copyTo(ctx, store, w) })
