@@ -33,7 +33,7 @@ func here(dir string) (result.Machine, error) {
 	return result.Machine{
 		CPU: processor(), Cores: runtime.NumCPU(), Kernel: unix.ByteSliceToString(u.Release[:]), FileSystem: fileSystem(f.Type),
 		Memory: int64(s.Totalram) * int64(s.Unit),
-		Busy:   busy(),
+		Busy:   new(busy()),
 		SHA:    hasSHA(),
 	}, nil
 }

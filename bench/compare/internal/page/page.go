@@ -96,8 +96,9 @@ func (d data) Machines() string {
 	b.WriteString("| workload | taken | rounds | commit | machine | cores that other work took |\n|---|---|--:|---|---|--:|\n")
 	for _, s := range append(d.Builds, d.Layers...) {
 		m := s.Machine
-		fmt.Fprintf(&b, "| %s | %s | %d | %s | %s%s, %d cores, %d GB, Linux %s, %s | %.1f |\n",
-			s.Workload, s.Taken.Format("2006-01-02 15:04"), s.Summary("lbuild").Runs+s.Summary("lbuild gzip").Runs, s.Commit, m.CPU, extensions(m), m.Cores, m.Memory>>30, m.Kernel, m.FileSystem, m.Busy)
+		fmt.Fprintf(&b, "| %s | %s | %d | %s | %s%s, %d cores, %d GB, Linux %s, %s | %s |\n",
+			s.Workload, s.Taken.Format("2006-01-02 15:04"), s.Summary(s.Contenders[0]).Runs, s.Commit, m.CPU, extensions(m), m.Cores, m.Memory>>30,
+			m.Kernel, m.FileSystem, taken(m.Busy))
 	}
 	return b.String()
 }
@@ -110,6 +111,14 @@ func extensions(m result.Machine) string {
 	return " without SHA instructions"
 }
 
+// taken is how many cores other work took, or that nobody looked.
+func taken(busy *float64) string {
+	if busy == nil {
+		return "not sampled"
+	}
+	return fmt.Sprintf("%.1f", *busy)
+}
+
 // muchBusy is how many cores other work may take before figures tell little.
 const muchBusy = 0.25
 
@@ -117,7 +126,7 @@ const muchBusy = 0.25
 func (d data) Busy() string {
 	var names []string
 	for _, s := range append(d.Builds, d.Layers...) {
-		if s.Machine.Busy > muchBusy {
+		if s.Machine.Busy != nil && *s.Machine.Busy > muchBusy {
 			names = append(names, s.Workload)
 		}
 	}

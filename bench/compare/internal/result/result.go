@@ -33,12 +33,12 @@ type Set struct {
 
 // Machine is where it was measured.
 type Machine struct {
-	CPU        string  `json:"cpu"`
-	Cores      int     `json:"cores"`
-	Memory     int64   `json:"memory"` // bytes
-	Kernel     string  `json:"kernel"`
-	FileSystem string  `json:"file_system"`
-	Busy       float64 `json:"busy"` // cores that other work took when it began
+	CPU        string   `json:"cpu"`
+	Cores      int      `json:"cores"`
+	Memory     int64    `json:"memory"` // bytes
+	Kernel     string   `json:"kernel"`
+	FileSystem string   `json:"file_system"`
+	Busy       *float64 `json:"busy,omitempty"` // cores that other work took when it began; nil where it was not sampled
 	// SHA tells that the processor has instructions for SHA-256, which make it several times faster.
 	SHA bool `json:"sha_extensions"`
 }
