@@ -37,18 +37,27 @@ func (a *arrivals) note(_ http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
+// sent is how many blobs have come.
+func (a *arrivals) sent() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.blobs)
+}
+
 func TestLayersArePushedWhileLaterStepsRun(t *testing.T) {
 	t.Parallel()
 	m := newMeter(t)
 	var seen arrivals
 	p := startProxy(t, m.registry(), seen.note)
-	dir := m.context("-- Buildfile --\nFROM base\nRUN seq 1 100000 >/1\nRUN sleep 3\nRUN echo 2 >/2\n")
-	o := m.mustMeasure(dir, "--push", "-t", p.host+"/one/app:1", "-t", p.host+"/two/app:1", "-t", p.host+"/one/app:2")
 	const early = 4 + 1 // layers of the base, and that of the first step
-	sleeping, last := o.spans()[3], o.spans()[4]
+	g := newGate(t)
+	g.openWhen(func() bool { return seen.sent() == early })
+	dir := m.context("-- Buildfile --\nFROM base\nRUN seq 1 100000 >/1\nRUN " + g.wait() + "\nRUN echo 2 >/2\n")
+	o := m.mustMeasure(dir, "--push", "-t", p.host+"/one/app:1", "-t", p.host+"/two/app:1", "-t", p.host+"/one/app:2")
+	waiting, last := o.spans()[3], o.spans()[4]
 	before := 0
 	for _, at := range seen.blobs {
-		if at.Before(sleeping.end) {
+		if at.Before(waiting.end) {
 			before++
 		}
 	}
@@ -108,7 +117,9 @@ func TestAFailedStepEndsThePush(t *testing.T) {
 	m := newMeter(t)
 	ended := make(chan struct{}, 100)
 	p := startProxy(t, m.registry(), stall(ended))
-	dir := m.context("-- Buildfile --\nFROM base\nRUN seq 1 100000 >/1\nRUN sleep 2; exit 3\n")
+	g := newGate(t)
+	g.openWhen(func() bool { return p.count(http.MethodPut, uploads) > 0 })
+	dir := m.context("-- Buildfile --\nFROM base\nRUN seq 1 100000 >/1\nRUN " + g.wait() + "; exit 3\n")
 	start := time.Now()
 	o := m.measure(dir, "-t", p.host+"/app:1", "--push", "-o", "type=image")
 	if took := time.Since(start); took > 20*time.Second {
