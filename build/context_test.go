@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/lbuild/lbuild/build/internal/cache"
@@ -61,6 +62,37 @@ func TestPruneForgetsDigestsOfContexts(t *testing.T) {
 	}
 	if got := remembered(t, b); len(got) != 0 {
 		t.Errorf("after a prune: %q, want none", got)
+	}
+}
+
+// What a build remembers is forgotten by a prune beside it, and neither notices the other.
+func TestPrunesBesideABuildThatRemembers(t *testing.T) {
+	b, _ := newTestBuilder(t)
+	var builds sync.WaitGroup
+	builds.Go(func() {
+		for range 20 {
+			dir := writeContext(t, map[string]string{"Buildfile": "FROM scratch\nCOPY . /\n"})
+			_, err := b.Build(t.Context(), Request{Context: dir, Events: func(e Event) {
+				if e.Type == EventWarning {
+					t.Errorf("warning: %s", e.Text)
+				}
+			}})
+			if err != nil {
+				t.Errorf("build: %v", err)
+			}
+		}
+	})
+	done := make(chan struct{})
+	go func() { builds.Wait(); close(done) }()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+			if _, err := b.Prune(t.Context(), false); err != nil {
+				t.Errorf("prune: %v", err)
+			}
+		}
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/containerd/errdefs"
 
@@ -30,10 +32,23 @@ func (b *Builder) Prune(ctx context.Context, all bool) (Pruned, error) {
 	}
 	report, err := b.store.Prune(ctx, snapshot.PruneOptions{})
 	packedBlocks(b.store, "").Tidy(ctx)
-	err = errors.Join(err, os.RemoveAll(digestsDir(b.store)))
+	err = errors.Join(err, removeIn(digestsDir(b.store)))
 	return Pruned{
 		Bytes: report.Bytes, Steps: report.Records, Images: removed, Snapshots: report.Snapshots, Blobs: report.Blobs,
 	}, err
+}
+
+// removeIn removes what is in a directory, and not the directory: a live build may be about to move a file there.
+func removeIn(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return errors.Join(errs...)
 }
 
 // forget takes away the names of untagged images, or of all. It returns how many.

@@ -301,7 +301,7 @@ func (s *session) digests(dir string) (*source.DigestCache, error) {
 		return nil, err
 	}
 	s.onClose(func() error {
-		if err := digests.Save(file); err != nil {
+		if err := digests.Save(file, s.lease.Dir()); err != nil {
 			s.warn(0, fmt.Sprintf("the next build reads all of %s again: %v", dir, err))
 		}
 		return nil

@@ -86,11 +86,12 @@ func checkDigests(data []byte) (entries []byte, ok bool) {
 }
 
 // Save writes the cache to file, whole or not at all, and makes its directory. Of several processes the last one wins.
-func (c *DigestCache) Save(file string) error {
+// What is not whole is in scratch, a directory of the same file system that somebody else tidies up.
+func (c *DigestCache) Save(file, scratch string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+	f, err := os.CreateTemp(scratch, "digests-")
 	if err != nil {
 		return err
 	}
