@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrWhiteout is the cause when a tree holds overlayfs's whiteout, a character device 0/0: in a layer it would delete
@@ -154,16 +152,9 @@ func (w *treesWalker) entry(ctx context.Context, f *frame, name string) error {
 	if err != nil {
 		return &PathError{Op: "read", Path: path, Err: vanished(err)}
 	}
-	if n.st.Mode&unix.S_IFMT == unix.S_IFSOCK {
-		w.warn(Warning{Kind: Socket, Path: path})
-		return nil
-	}
-	c, err := w.change(n, path)
-	if err != nil {
+	c, ok, err := w.begin(n, base, path)
+	if err != nil || !ok {
 		return err
-	}
-	if base != nil {
-		c.Kind = Modify
 	}
 	if n.isDir() {
 		return w.directory(ctx, f, c, n, base)

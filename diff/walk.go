@@ -172,21 +172,27 @@ func (w *walker) entry(ctx context.Context, f *frame, name string) error {
 	if n == nil {
 		return nil
 	}
-	if n.st.Mode&unix.S_IFMT == unix.S_IFSOCK {
-		w.warn(Warning{Kind: Socket, Path: path})
-		return nil
-	}
-	c, err := w.change(n, path)
-	if err != nil {
+	c, ok, err := w.begin(n, base, path)
+	if err != nil || !ok {
 		return err
-	}
-	if base != nil {
-		c.Kind = Modify
 	}
 	if n.isDir() {
 		return w.directory(ctx, f, c, n, base)
 	}
 	return w.file(ctx, f, c, n, base)
+}
+
+// begin is the change that an entry makes if it is told. A socket is none, because layers hold none.
+func (w *walker) begin(n, base *node, path string) (c Change, ok bool, err error) {
+	if n.st.Mode&unix.S_IFMT == unix.S_IFSOCK {
+		w.warn(Warning{Kind: Socket, Path: path})
+		return c, false, nil
+	}
+	c, err = w.change(n, path)
+	if base != nil {
+		c.Kind = Modify
+	}
+	return c, err == nil, err
 }
 
 // resolve finds what a name is in the directory, and what it is without the upper directory.
