@@ -72,7 +72,7 @@ func BenchmarkUnpackLayer(b *testing.B) {
 		if err := os.Mkdir(upper, 0o755); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := newUntar(upper, true).unpack(b.Context(), bytes.NewReader(layer)); err != nil {
+		if _, err := newUntar(upper, true, "trusted.overlay.opaque").unpack(b.Context(), bytes.NewReader(layer)); err != nil {
 			b.Fatal(err)
 		}
 		used += cpu(b) - before

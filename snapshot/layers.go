@@ -112,8 +112,8 @@ func (e *layerError) Unwrap() error { return e.err }
 // Apply unpacks one layer and returns its diff-id. The error is a *layerError.
 func (l *layers) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount, _ ...diff.ApplyOpt) (ocispec.Descriptor, error) {
 	diffID, err := l.apply(ctx, desc, mounts)
-	if want := l.diffIDs[desc.Digest]; err == nil && diffID != want {
-		err = fmt.Errorf("its tar has the diff-id %s, not %s as the config says", diffID, want)
+	if err == nil {
+		err = compareDiffIDs(diffID, l.diffIDs[desc.Digest])
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = fmt.Errorf("it is cut off: %w", err)
@@ -141,7 +141,7 @@ func (l *layers) apply(ctx context.Context, desc ocispec.Descriptor, mounts []mo
 	defer closeInto(&err, blob)
 
 	// The unpacker gives the bottom layer a bind mount and the others an overlay.
-	u := newUntar(upper, mounts[0].Type == "bind")
+	u := newUntar(upper, mounts[0].Type == "bind", l.store.opaqueXattr())
 	diffID, err := u.unpack(ctx, content.NewReader(blob))
 	if err != nil {
 		return "", err
@@ -238,12 +238,16 @@ func (l *layers) inheritImplied(ctx context.Context, s *staged, parent string) (
 			return nil, err
 		}
 	}
+	xattr := l.store.opaqueXattr()
 	for _, dir := range s.implied {
-		to := filepath.Join(s.upper(), dir)
-		if !isDir(to) {
+		to, err := lookup([]string{s.upper()}, dir, xattr) // follows no link: it may lead out of the layer
+		if err != nil {
+			return nil, err
+		}
+		if to == "" {
 			continue // a link or file of the layer took its place
 		}
-		from, err := lookup(below, dir)
+		from, err := lookup(below, dir, xattr)
 		if err != nil {
 			return nil, err
 		}

@@ -11,10 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookup finds the directory that a stack of upper directories, the topmost first, shows at path; "" if it shows none.
-func lookup(stack []string, path string) (string, error) {
+// lookup finds the directory that a stack of upper directories, the topmost first, shows at path; "" if it shows none. It
+// follows no link. xattr is the store's opaqueXattr.
+func lookup(stack []string, path, xattr string) (string, error) {
 	for _, upper := range stack {
-		found, last, err := lookupIn(upper, path)
+		found, last, err := lookupIn(upper, path, xattr)
 		if err != nil || found != "" || last {
 			return found, err
 		}
@@ -23,7 +24,7 @@ func lookup(stack []string, path string) (string, error) {
 }
 
 // lookupIn looks into one upper directory; last means that it hides the path of those below.
-func lookupIn(upper, path string) (found string, last bool, err error) {
+func lookupIn(upper, path, xattr string) (found string, last bool, err error) {
 	dir := upper
 	for _, elem := range append([]string{"."}, strings.Split(path, "/")...) {
 		dir = filepath.Join(dir, elem)
@@ -37,23 +38,24 @@ func lookupIn(upper, path string) (found string, last bool, err error) {
 		if !info.IsDir() {
 			return "", true, nil
 		}
-		if opaque(dir) {
+		if opaque(dir, xattr) {
 			last = true
 		}
 	}
 	return dir, last, nil
 }
 
-const opaqueXattr = "trusted.overlay.opaque"
+// opaqueXattr is the attribute by which a directory hides what lies below it, in this store's mounts.
+func (s *Store) opaqueXattr() string {
+	if s.userXattr {
+		return "user.overlay.opaque"
+	}
+	return "trusted.overlay.opaque"
+}
 
-func opaque(dir string) bool {
-	v, err := sysx.LGetxattr(dir, opaqueXattr)
+func opaque(dir, xattr string) bool {
+	v, err := sysx.LGetxattr(dir, xattr)
 	return err == nil && string(v) == "y"
 }
 
-func setOpaque(dir string) error { return unix.Lsetxattr(dir, opaqueXattr, []byte("y"), 0) }
-
-func isDir(path string) bool {
-	info, err := os.Lstat(path)
-	return err == nil && info.IsDir()
-}
+func setOpaque(dir, xattr string) error { return unix.Lsetxattr(dir, xattr, []byte("y"), 0) }

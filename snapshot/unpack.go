@@ -48,10 +48,13 @@ func (s *Store) unpackTarget(ctx context.Context, target ocispec.Descriptor, pla
 		return "", err
 	}
 	done, err := s.unpacked(ctx, image)
-	if err != nil || done {
-		return image.chain, err
+	if err == nil && !done {
+		err = p.unpack(ctx, image)
 	}
-	return image.chain, p.unpack(ctx, image)
+	if err == nil {
+		err = s.checkDiffIDs(ctx, image)
+	}
+	return image.chain, err
 }
 
 // unpacked says whether nothing of the image is left to do, and takes it into the lease.

@@ -20,16 +20,18 @@ import (
 // untar unpacks one layer into an upper directory with containerd's archive package, which resolves every name within
 // the directory, and does what that package leaves out.
 type untar struct {
-	upper    string
-	bottom   bool        // nothing lies below, so whiteouts have nothing to hide
-	root     *tar.Header // the entry of the root directory
-	explicit map[string]bool
-	implied  map[string]bool
-	hidden   []string // whiteouts
+	upper  string
+	bottom bool        // nothing lies below, so whiteouts have nothing to hide
+	opaque string      // the attribute that hides what lies below
+	root   *tar.Header // the entry of the root directory
+	// Paths below upper, with the links resolved that were on the way when they were unpacked.
+	explicit map[string]bool // directories with an entry
+	implied  map[string]bool // directories that are only part of a name
+	hidden   []string        // by whiteouts
 }
 
-func newUntar(upper string, bottom bool) *untar {
-	return &untar{upper: upper, bottom: bottom, explicit: map[string]bool{}, implied: map[string]bool{".": true}}
+func newUntar(upper string, bottom bool, opaque string) *untar {
+	return &untar{upper: upper, bottom: bottom, opaque: opaque, explicit: map[string]bool{}, implied: map[string]bool{".": true}}
 }
 
 // unpack unpacks a layer in any compression and returns its diff-id. Three goroutines decompress, hash and write, each a
@@ -54,43 +56,32 @@ func (u *untar) unpack(ctx context.Context, layer io.Reader) (digest.Digest, err
 }
 
 func (u *untar) run(ctx context.Context, r io.Reader) error {
-	_, err := archive.Apply(ctx, u.upper, r, archive.WithFilter(u.note), archive.WithConvertWhiteout(u.whiteout))
+	_, err := archive.Apply(ctx, u.upper, r, archive.WithFilter(u.check), archive.WithConvertWhiteout(u.begin))
 	if err != nil {
 		return err
 	}
 	// A name that the layer hides and makes again as a directory shows nothing from below.
 	for _, hidden := range u.hidden {
-		if !isDir(hidden) {
-			continue
+		dir, err := lookup([]string{u.upper}, hidden, u.opaque)
+		if err == nil && dir != "" {
+			err = setOpaque(dir, u.opaque)
 		}
-		if err := setOpaque(hidden); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return u.setRoot()
 }
 
-// note remembers which directories have an entry and which are only part of a name. It refuses names that climb out of
-// the root: they would be unpacked within it, but no honest archive has one.
-func (u *untar) note(hdr *tar.Header) (bool, error) {
+// check refuses names that climb out of the root: they would be unpacked within it, but no honest archive has one. And it
+// keeps the entry of the root, of which the archive package does not tell again.
+func (u *untar) check(hdr *tar.Header) (bool, error) {
 	if climbs(hdr.Name) || hdr.Typeflag == tar.TypeLink && climbs(hdr.Linkname) {
 		return false, outside(hdr)
 	}
-	name := strings.TrimPrefix(path.Clean("/"+hdr.Name), "/")
-	if name == "" {
+	if path.Clean("/"+hdr.Name) == "/" {
 		u.root = hdr
 		delete(u.implied, ".")
-		return true, nil
-	}
-	if hdr.Typeflag == tar.TypeDir {
-		u.explicit[name] = true
-		delete(u.implied, name)
-	}
-	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-		if u.explicit[dir] || u.implied[dir] {
-			break
-		}
-		u.implied[dir] = true
 	}
 	return true, nil
 }
@@ -115,10 +106,34 @@ const (
 	opaqueMarker   = ".wh..wh..opq"
 )
 
+// begin is told where an entry comes to lie, once the links on the way are resolved and before it is made.
+func (u *untar) begin(hdr *tar.Header, at string) (write bool, err error) {
+	name, err := filepath.Rel(u.upper, at)
+	if err != nil {
+		return false, err
+	}
+	u.note(hdr, name)
+	return u.whiteout(name)
+}
+
+// note remembers which directories have an entry and which are only part of a name.
+func (u *untar) note(hdr *tar.Header, name string) {
+	if hdr.Typeflag == tar.TypeDir {
+		u.explicit[name] = true
+		delete(u.implied, name)
+	}
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if u.explicit[dir] || u.implied[dir] {
+			break
+		}
+		u.implied[dir] = true
+	}
+}
+
 // whiteout turns markers into what overlayfs understands. A name that the same layer holds stays: markers hide what is
 // below the layer, wherever in the archive they stand.
-func (u *untar) whiteout(_ *tar.Header, path string) (write bool, err error) {
-	dir, base := filepath.Split(path)
+func (u *untar) whiteout(name string) (write bool, err error) {
+	dir, base := path.Split(name)
 	if !strings.HasPrefix(base, whiteoutPrefix) {
 		return true, nil
 	}
@@ -126,14 +141,14 @@ func (u *untar) whiteout(_ *tar.Header, path string) (write bool, err error) {
 		return false, nil
 	}
 	if base == opaqueMarker {
-		return false, setOpaque(dir)
+		return false, setOpaque(filepath.Join(u.upper, dir), u.opaque)
 	}
 	hidden := dir + strings.TrimPrefix(base, whiteoutPrefix)
 	u.hidden = append(u.hidden, hidden)
-	if exists(hidden) {
-		return false, nil
+	if at := filepath.Join(u.upper, hidden); !exists(at) {
+		return false, unix.Mknod(at, unix.S_IFCHR, 0)
 	}
-	return false, unix.Mknod(hidden, unix.S_IFCHR, 0)
+	return false, nil
 }
 
 // setRoot gives the upper directory the metadata of the root's entry, which the archive package leaves out.
