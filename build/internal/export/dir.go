@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -37,7 +38,7 @@ func ociDir(ctx context.Context, store content.Provider, dir string, img Image) 
 		return err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	unlock, err := lock(root)
+	unlock, err := lock(ctx, root)
 	if err != nil {
 		return err
 	}
@@ -70,16 +71,29 @@ func ociDir(ctx context.Context, store content.Provider, dir string, img Image) 
 	return nil
 }
 
+// lockPause is how long a lock that another has is left alone. The kernel could wait for it, but not for ctx beside it.
+const lockPause = 20 * time.Millisecond
+
 // lock waits until no other export works in root. The lock is on the directory itself, so nothing is left behind.
-func lock(root *os.Root) (unlock func() error, err error) {
+func lock(ctx context.Context, root *os.Root) (unlock func() error, err error) {
 	dir, err := root.Open(".")
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock: %w", err), dir.Close())
+	for {
+		err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return dir.Close, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return nil, errors.Join(fmt.Errorf("lock: %w", err), dir.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("wait for another export: %w", context.Cause(ctx)), dir.Close())
+		case <-time.After(lockPause):
+		}
 	}
-	return dir.Close, nil
 }
 
 // merge puts entries at the end of an index, in place of those with the same name, or, without names, of the same

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -68,6 +69,24 @@ func TestWritersOfALayoutLoseNothing(t *testing.T) {
 	}
 }
 
+func TestAWriterThatWaitsCanBeCanceled(t *testing.T) {
+	store, dir := newLayout(t)
+	manifest := putImage(t, store, "amd64")
+	must(t, os.Mkdir(dir, 0o755))
+	root, err := os.OpenRoot(dir)
+	must(t, err)
+	defer root.Close()
+	unlock, err := lock(t.Context(), root)
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*lockPause)
+	defer cancel()
+	if err := OCIDir(ctx, store, dir, Image{Manifest: manifest}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	must(t, unlock())
+	must(t, OCIDir(t.Context(), store, dir, Image{Manifest: manifest}))
+}
+
 func TestOCIDirRefusesABrokenLayout(t *testing.T) {
 	store, dir := newLayout(t)
 	must(t, os.Mkdir(dir, 0o755))
@@ -91,12 +110,13 @@ func TestFileIsWholeOrUntouched(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
 			must(t, os.WriteFile(filepath.Join(dir, "real"), []byte("old"), 0o600))
+			must(t, os.Chmod(filepath.Join(dir, "real"), 0o662)) // whatever the umask
 			must(t, os.Symlink("real", filepath.Join(dir, "link")))
 			err := File(filepath.Join(dir, "link"), test.fn)
 			if errors.Is(err, boom) != (test.name == "failed") {
 				t.Errorf("got %v", err)
 			}
-			want := []string{"link -> real", "real 0600 " + test.want}
+			want := []string{"link -> real", "real 0662 " + test.want}
 			if diff := cmp.Diff(want, list(t, dir)); diff != "" {
 				t.Error(diff)
 			}
@@ -136,6 +156,21 @@ func list(t testing.TB, dir string) []string {
 	}))
 	sort.Strings(lines)
 	return lines
+}
+
+func TestFileFollowsALinkToNothing(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "d"), 0o755))
+	must(t, os.Symlink("d/next", filepath.Join(dir, "link")))
+	must(t, os.Symlink(filepath.Join(dir, "d", "real"), filepath.Join(dir, "d", "next")))
+	must(t, File(filepath.Join(dir, "link"), func(w io.Writer) error { _, err := io.WriteString(w, "new"); return err }))
+	data, err := os.ReadFile(filepath.Join(dir, "d", "real"))
+	if string(data) != "new" || err != nil {
+		t.Errorf("got %q, %v", data, err)
+	}
+	if target, err := os.Readlink(filepath.Join(dir, "link")); target != "d/next" || err != nil {
+		t.Errorf("the link leads to %q, %v", target, err)
+	}
 }
 
 func TestFileWritesToADevice(t *testing.T) {

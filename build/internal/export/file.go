@@ -23,6 +23,9 @@ func writeFile(name string, fn func(w io.Writer) error) (err error) {
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if target, err := os.Readlink(name); err == nil { // to what is not there yet
+			return writeFile(beside(name, target), fn)
+		}
 	case err != nil:
 		return err
 	case info.IsDir():
@@ -40,6 +43,14 @@ func writeFile(name string, fn func(w io.Writer) error) (err error) {
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	return replaceFile(root, filepath.Base(name), fn)
+}
+
+// beside is where a link of this name leads.
+func beside(name, target string) string {
+	if filepath.IsAbs(target) {
+		return target
+	}
+	return filepath.Join(filepath.Dir(name), target)
 }
 
 // writeThrough writes to what is no regular file, which can't be replaced.
@@ -63,12 +74,8 @@ func replaceFile(root *os.Root, name string, fn func(w io.Writer) error) error {
 // was there keeps its mode.
 func putFile(root *os.Root, name string, fn func(w io.Writer) error) (err error) {
 	temp := filepath.Join(filepath.Dir(name), ".lbuild-"+rand.Text())
-	mode := fs.FileMode(0o666) // before the umask
-	old, err := root.Stat(name)
-	if err == nil {
-		mode = old.Mode().Perm()
-	}
-	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	old, missing := root.Stat(name)
+	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // less the umask
 	if err != nil {
 		return err
 	}
@@ -77,7 +84,13 @@ func putFile(root *os.Root, name string, fn func(w io.Writer) error) (err error)
 			err = errors.Join(err, ignoreMissing(root.Remove(temp)))
 		}
 	}()
-	if err := errors.Join(fill(f, fn), f.Close()); err != nil {
+	if missing == nil {
+		err = f.Chmod(old.Mode().Perm())
+	}
+	if err == nil {
+		err = fill(f, fn)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	return root.Rename(temp, name)

@@ -29,12 +29,12 @@ func (e *silentError) Error() string { return fmt.Sprintf("sent nothing for %s",
 
 func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
 	host := w.hosts.of(req.URL.Host)
-	dog := newWatchdog(req.Context(), w.patience, host)
 	left := host.wait(w.patience)
 	if left <= 0 {
 		host.done(false)
 		return nil, errors.Join(&silentError{w.patience.dead, true}, closeBody(req))
 	}
+	dog := newWatchdog(req.Context(), w.patience, host)
 	dog.arm(left)
 	req = req.WithContext(dog.ctx)
 	if req.Body != nil {
