@@ -75,10 +75,20 @@ func (b *budget) room(ctx context.Context, rank int, c compress.Compression) (wo
 	b.join(mine)
 	select {
 	case <-mine.ready:
-		return mine.workers, func() { b.leave(mine) }, nil
+		return mine.workers, func() { mine.collect(); b.leave(mine) }, nil
 	case <-ctx.Done():
 		b.leave(mine)
 		return 0, nil, context.Cause(ctx)
+	}
+}
+
+// muchMemory is what may lie about uncollected while others take their room, in bytes.
+const muchMemory = 64 << 20
+
+// collect frees what the layer left behind, where the collector would let another layer take as much beside it.
+func (c *claim) collect() {
+	if c.bytes(c.workers) > muchMemory {
+		runtime.GC()
 	}
 }
 

@@ -138,7 +138,7 @@ func TestTheMemoryBudgetHolds(t *testing.T) {
 	m.env = []string{"GOMAXPROCS=16"}
 	dir := m.context("-- Buildfile --\nFROM base\nCOPY noise /1\nCOPY noise /2\nCOPY noise /3\n")
 	m.writeNoise(filepath.Join(dir, "noise"), rounds(40, 400)<<20)
-	for codec, budgets := range map[string][]int{"none": {16}, "gzip": {24, 64}, "zstd": {96}} {
+	for codec, budgets := range map[string][]int{"none": {16}, "gzip": {24, 64}, "zstd": {96}, "zstd:19": {112}} {
 		for _, mib := range budgets {
 			o := m.mustMeasure(dir, "--jobs", "16", "--compression", codec, "--no-cache", "--debug", "--memory-budget", fmt.Sprint(mib, "m"))
 			peak, allowed := m.debuggedMemory(o.stderr)
