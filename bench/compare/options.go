@@ -41,7 +41,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.work, "work", "", "`directory` for all else, up to 15 GB; the base stays in it for the next time (default a new one, which is removed)")
 	f.StringVar(&o.lbuild, "lbuild", "../../bin/lbuild", "`path` of lbuild")
 	f.StringVar(&o.runc, "runc", "../../bin/runc", "`path` of the runc that all builders use")
-	f.StringVar(&o.profile, "profile", "", "`directory` that is there, for CPU profiles of libraries")
+	f.StringVar(&o.profile, "profile", "", "`directory` for CPU profiles of libraries")
 	f.BoolVar(&o.tiny, "tiny", false, "hundredth part of the files, to try the harness")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -118,6 +118,11 @@ func (o options) measure(ctx context.Context) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(o.work)) }()
+	}
+	if o.profile != "" {
+		if err := os.MkdirAll(o.profile, 0o755); err != nil {
+			return err
+		}
 	}
 	for _, path := range []*string{&o.lbuild, &o.runc, &o.work} {
 		if *path, err = filepath.Abs(*path); err != nil {

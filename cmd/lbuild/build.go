@@ -20,8 +20,8 @@ The Buildfile is the first of Buildfile, Dockerfile and Containerfile in it,
 unless --file names another.
 
 Without --output the image goes to the image store. The digest of its manifest
-goes to stdout, and everything else to stderr; where only files are written
-there is no digest. "lbuild CONTEXT" is short for "lbuild build CONTEXT".
+goes to stdout, and everything else to stderr; with type=local and type=tar
+alone there is no digest. "lbuild CONTEXT" is short for "lbuild build CONTEXT".
 
 Outputs, as TYPE and its keys:
   type=image[,name=REF]              the image store

@@ -93,7 +93,7 @@ func (d data) LayerBars() string {
 // Machines says where and when which workload was measured, a line for each.
 func (d data) Machines() string {
 	var b strings.Builder
-	b.WriteString("| workload | taken | rounds | commit | machine | cores that other work took |\n|---|---|--:|---|---|--:|\n")
+	b.WriteString("| workload | taken | rounds | commit of the harness | machine | cores that other work took |\n|---|---|--:|---|---|--:|\n")
 	for _, s := range append(d.Builds, d.Layers...) {
 		m := s.Machine
 		fmt.Fprintf(&b, "| %s | %s | %d | %s | %s%s, %d cores, %d GB, Linux %s, %s | %s |\n",
@@ -131,6 +131,17 @@ func (d data) Busy() string {
 		}
 	}
 	return strings.Join(names, ", ")
+}
+
+// Unsampled lists workloads of which nobody looked whether other work took the cores.
+func (d data) Unsampled() string {
+	var names []string
+	for _, s := range append(d.Builds, d.Layers...) {
+		if s.Machine.Busy == nil {
+			names = append(names, s.Workload)
+		}
+	}
+	return strings.Join(names, " and ")
 }
 
 // Versions says what was called.

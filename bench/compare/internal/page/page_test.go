@@ -112,7 +112,7 @@ func TestTableTellsOtherTrees(t *testing.T) {
 	for _, want := range []string{
 		"| buildkit | 6.00 s | 6.00 – 6.00 s | 2.00 | 4.00 s | 2.00 | 5.0 MB in 30 |  |",
 		"| runc | 2.40 s | 2.40 – 2.40 s | 0.80 | 1.00 s | 0.50 |  |  |",
-		"buildah has another tree, or failed: `add /a, add /b, add /c`, …",
+		"Another tree, or a failure: buildah: `add /a, add /b, add /c`, …",
 	} {
 		if !strings.Contains(got, want+"\n") && !strings.Contains(got, want+".") {
 			t.Errorf("the table lacks %q:\n%s", want, got)

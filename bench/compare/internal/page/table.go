@@ -69,13 +69,23 @@ func same(s result.Set, contender string) string {
 	return ""
 }
 
-// differences tells where trees were not the same.
+// differences tells where trees were not the same, and of whom.
 func differences(s result.Set) string {
-	var b strings.Builder
+	var texts []string
+	who := map[string][]string{}
 	for _, c := range s.Checks {
-		if !c.Same && len(c.Differences) > 0 {
-			fmt.Fprintf(&b, "\n%s has another tree, or failed: %s.\n", c.Contender, plain(c.Differences))
+		if c.Same || len(c.Differences) == 0 {
+			continue
 		}
+		text := plain(c.Differences)
+		if who[text] == nil {
+			texts = append(texts, text)
+		}
+		who[text] = append(who[text], c.Contender)
+	}
+	var b strings.Builder
+	for _, text := range texts {
+		fmt.Fprintf(&b, "\nAnother tree, or a failure: %s: %s.\n", strings.Join(who[text], ", "), text)
 	}
 	return b.String()
 }
