@@ -346,7 +346,7 @@ func TestCloseTellsTheWritersErrorAndEndsAllGoroutines(t *testing.T) {
 	}
 }
 
-func TestDropEndsAllGoroutinesAndNoStream(t *testing.T) {
+func TestDropEndsAllGoroutinesAndLeavesNoWholeStream(t *testing.T) {
 	in := mixed()
 	for _, c := range []Compression{{Name: Gzip}, {Name: Zstd}} {
 		for _, size := range []int{0, 10, 2 << 20, len(in)} {
@@ -361,8 +361,8 @@ func TestDropEndsAllGoroutinesAndNoStream(t *testing.T) {
 			w.Drop()
 			w.Drop()
 			goleak.VerifyNone(t)
-			if err := ended(c, out.Bytes()); err == nil {
-				t.Errorf("%s, %d bytes: the stream has an end", c, size)
+			if n, err := readable(c, out.Bytes()); err == nil && (c.Name == Gzip || n >= int64(size)) {
+				t.Errorf("%s, %d bytes: a stream of %d has an end", c, size, n)
 			}
 			if _, err := w.Write(in); !errors.Is(err, errClosed) {
 				t.Errorf("%s: Write after Drop: %v", c, err)
@@ -371,28 +371,27 @@ func TestDropEndsAllGoroutinesAndNoStream(t *testing.T) {
 	}
 }
 
-// ended is nil if a blob can be read to its end.
-func ended(c Compression, blob []byte) error {
+// readable is how many bytes a blob has, if it can be read to its end. Frames of zstd are streams of their own.
+func readable(c Compression, blob []byte) (int64, error) {
 	if len(blob) == 0 {
-		return io.EOF
+		return 0, io.EOF
 	}
 	var r io.Reader
 	if c.Name == Gzip {
 		z, err := gzip.NewReader(bytes.NewReader(blob))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		r = z
 	} else {
 		z, err := zstd.NewReader(bytes.NewReader(blob))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		defer z.Close()
 		r = z
 	}
-	_, err := io.Copy(io.Discard, r)
-	return err
+	return io.Copy(io.Discard, r)
 }
 
 func TestCloseTwiceIsOneClose(t *testing.T) {

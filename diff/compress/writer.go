@@ -139,7 +139,8 @@ func (w *Writer) Close() error {
 	return w.enc.end()
 }
 
-// Drop gives the stream up. It waits as Close does, but what is not yet written will not be, and neither is the end.
+// Drop gives the stream up. It waits as Close does, but what is not yet written will not be, and neither is the end. Of zstd
+// whole frames may be written, so that a beginning of the input can be read without an error.
 func (w *Writer) Drop() {
 	if w.ended {
 		return
