@@ -211,18 +211,19 @@ func (s *session) readContext(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer root.Close()
-	f, err := root.OpenFile(strings.TrimPrefix(filepath.Clean("/"+name), "/"), os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	name = strings.TrimPrefix(filepath.Clean("/"+name), "/")
+	info, err := root.Stat(name) // first: to open a device is to use it
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxBuildfile {
 		return nil, fmt.Errorf("it is no regular file of at most %d bytes", maxBuildfile)
 	}
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxBuildfile))
 }
 

@@ -24,7 +24,8 @@ func (s *Store) reap(ctx context.Context) error {
 		return err
 	}
 	if len(dead) == 0 {
-		return s.trash.empty()
+		s.emptyTrash()
+		return nil
 	}
 	for _, d := range dead {
 		if err := s.reapLease(ctx, d); err != nil && s.opts.Warn != nil {
@@ -35,6 +36,13 @@ func (s *Store) reap(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return s.Collect(ctx)
+}
+
+// emptyTrash leaves what cannot be removed for the next time: it must not lock anybody out.
+func (s *Store) emptyTrash() {
+	if err := s.trash.empty(); err != nil && s.opts.Warn != nil {
+		s.opts.Warn(fmt.Errorf("store %s: leave what was thrown away for later: %w", s.root, err))
+	}
 }
 
 func (s *Store) reapLease(ctx context.Context, d deadLease) error {

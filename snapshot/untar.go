@@ -27,11 +27,12 @@ type untar struct {
 	// Paths below upper, with the links resolved that were on the way when they were unpacked.
 	explicit map[string]bool // directories with an entry
 	implied  map[string]bool // directories that are only part of a name
-	hidden   []string        // by whiteouts
+	hidden   map[string]bool // by whiteouts
+	last     *tar.Header     // the one before
 }
 
 func newUntar(upper string, bottom bool, opaque string) *untar {
-	return &untar{upper: upper, bottom: bottom, opaque: opaque, explicit: map[string]bool{}, implied: map[string]bool{".": true}}
+	return &untar{upper: upper, bottom: bottom, opaque: opaque, explicit: map[string]bool{}, implied: map[string]bool{".": true}, hidden: map[string]bool{}, last: &tar.Header{}}
 }
 
 // unpack unpacks a layer in any compression and returns its diff-id. Three goroutines decompress, hash and write, each a
@@ -61,7 +62,7 @@ func (u *untar) run(ctx context.Context, r io.Reader) error {
 		return err
 	}
 	// A name that the layer hides and makes again as a directory shows nothing from below.
-	for _, hidden := range u.hidden {
+	for hidden := range u.hidden {
 		dir, err := lookup([]string{u.upper}, hidden, u.opaque)
 		if err == nil && dir != "" {
 			err = setOpaque(dir, u.opaque)
@@ -80,10 +81,19 @@ func (u *untar) check(hdr *tar.Header) (bool, error) {
 		return false, outside(hdr)
 	}
 	if path.Clean("/"+hdr.Name) == "/" {
-		u.root = hdr
+		root := *hdr
+		u.root = &root
 		delete(u.implied, ".")
 	}
+	forget(u.last)
+	u.last = hdr
 	return true, nil
+}
+
+// forget drops what the archive package, which keeps the headers of directories until the end, does not need to set their
+// times: one may have a megabyte of records, and its name may lie among them.
+func forget(h *tar.Header) {
+	*h = tar.Header{Typeflag: h.Typeflag, Name: strings.Clone(h.Name), ModTime: h.ModTime, AccessTime: h.AccessTime}
 }
 
 // climbs tells a name with more steps up than down.
@@ -144,7 +154,7 @@ func (u *untar) whiteout(name string) (write bool, err error) {
 		return false, setOpaque(filepath.Join(u.upper, dir), u.opaque)
 	}
 	hidden := dir + strings.TrimPrefix(base, whiteoutPrefix)
-	u.hidden = append(u.hidden, hidden)
+	u.hidden[hidden] = true
 	if at := filepath.Join(u.upper, hidden); !exists(at) {
 		return false, unix.Mknod(at, unix.S_IFCHR, 0)
 	}

@@ -72,8 +72,9 @@ func openInRoot(root, name string) (*os.File, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	fd, err := unix.Openat2(int(dir.Fd()), name, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, // a FIFO must not block
+	// To open a device is to use it, and a FIFO waits: so it is found first.
+	place, err := unix.Openat2(int(dir.Fd()), name, &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
@@ -82,11 +83,12 @@ func openInRoot(root, name string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s of the image: %w", name, err)
 	}
-	f := os.NewFile(uintptr(fd), name)
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(fmt.Errorf("%s of the image is not a regular file", name), err, f.Close())
+	found := os.NewFile(uintptr(place), name)
+	defer found.Close()
+	if info, err := found.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("%s of the image is not a regular file", name), err)
 	}
-	return f, nil
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", place))
 }
 
 func bounded(r io.Reader) io.Reader { return io.LimitReader(r, maxUserFile) }

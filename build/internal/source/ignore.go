@@ -43,14 +43,18 @@ func readIgnoreFile(dir, name string) ([]string, error) {
 		return nil, err
 	}
 	defer root.Close()
+	info, err := root.Stat(name) // first: to open a device is to use it
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", filepath.Join(dir, name))
+	}
 	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, fmt.Errorf("%s is not a regular file", f.Name()))
-	}
 	patterns, err := parseIgnore(io.LimitReader(f, maxIgnoreFile))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)

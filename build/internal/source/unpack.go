@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/archive"
@@ -78,8 +79,11 @@ func apply(ctx context.Context, r io.Reader, dir string, owner *Owner, opts ...a
 		return err
 	}
 	defer plain.Close()
+	last := &tar.Header{}
 	opts = append(opts,
 		archive.WithFilter(func(h *tar.Header) (bool, error) {
+			forget(last)
+			last = h
 			if owner != nil {
 				h.Uid, h.Gid = owner.UID, owner.GID
 			}
@@ -89,6 +93,12 @@ func apply(ctx context.Context, r io.Reader, dir string, owner *Owner, opts ...a
 	)
 	_, err = archive.Apply(silent(ctx), dir, plain, opts...)
 	return err
+}
+
+// forget drops what the archive package, which keeps the headers of directories until the end, does not need to set their
+// times: one may have a megabyte of records, and its name may lie among them.
+func forget(h *tar.Header) {
+	*h = tar.Header{Typeflag: h.Typeflag, Name: strings.Clone(h.Name), ModTime: h.ModTime, AccessTime: h.AccessTime}
 }
 
 // silent keeps containerd from writing its log to the terminal.
