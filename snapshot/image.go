@@ -131,15 +131,15 @@ func (p *pull) readJSON(ctx context.Context, desc ocispec.Descriptor, v any) err
 	if err := checkDescriptor(desc); err != nil {
 		return err
 	}
-	if desc.Size > maxJSON {
-		return fmt.Errorf("%d bytes are more than the %d that are read: %w", desc.Size, maxJSON, errdefs.ErrInvalidArgument)
+	if err := checkSmall(desc.Size); err != nil {
+		return err
 	}
 	data, err := p.readVerified(ctx, desc)
 	if errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) {
 		if _, err = p.fetch(ctx, desc); err != nil {
 			return err
 		}
-		data, err = content.ReadBlob(ctx, p.store.blobs, desc)
+		data, err = p.store.readSmall(ctx, desc)
 	}
 	if err != nil {
 		return err
@@ -152,7 +152,26 @@ func (p *pull) readVerified(ctx context.Context, desc ocispec.Descriptor) ([]byt
 	if err := p.store.verify(ctx, desc); err != nil {
 		return nil, err
 	}
-	return content.ReadBlob(ctx, p.store.blobs, desc)
+	return p.store.readSmall(ctx, desc)
+}
+
+// readSmall reads a blob whole. Its own size counts, not what somebody says of it.
+func (s *Store) readSmall(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	info, err := s.blobs.Info(ctx, desc.Digest)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSmall(info.Size); err != nil {
+		return nil, err
+	}
+	return content.ReadBlob(ctx, s.blobs, desc)
+}
+
+func checkSmall(size int64) error {
+	if size > maxJSON {
+		return fmt.Errorf("%d bytes are more than the %d that are read: %w", size, maxJSON, errdefs.ErrInvalidArgument)
+	}
+	return nil
 }
 
 func checkManifest(m ocispec.Manifest) error {

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -293,6 +294,29 @@ func TestUnpackRefusesAnotherBlobForAKnownLayer(t *testing.T) {
 	honest := r.putImage(t, layer{tar: known, mediaType: ocispec.MediaTypeImageLayerZstd})
 	if got, err := s.Unpack(ctx, honest, nil, r); got != snapshot || err != nil {
 		t.Errorf("in another compression: unpacked %q, %v, want %q", got, err, snapshot)
+	}
+}
+
+// A descriptor may say of a blob that is there what it likes.
+func TestUnpackReadsNoLargeConfigIntoMemory(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	put := func(mediaType string, data []byte) ocispec.Descriptor {
+		d, err := s.WriteBlob(ctx, mediaType, data, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	config := put(ocispec.MediaTypeImageConfig, []byte(`{"x":"`+strings.Repeat("x", maxJSON)+`"}`))
+	config.Size = 2
+	manifest, err := json.Marshal(ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Unpack(ctx, put(ocispec.MediaTypeImageManifest, manifest), nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "are more than the") {
+		t.Errorf("got %v, want that it is too large", err)
 	}
 }
 

@@ -36,9 +36,12 @@ func loadArchive(ctx context.Context, store content.Store, r io.Reader) (imgs []
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, plain.Close()) }()
-	target, err := archive.ImportIndex(ctx, store, plain)
+	target, err := archive.ImportIndex(ctx, beginnings{store}, plain)
 	if err != nil {
 		return nil, readable(err)
+	}
+	if err := checkSmall(ctx, store, target); err != nil {
+		return nil, fmt.Errorf("index: %w", err)
 	}
 	data, err := content.ReadBlob(ctx, store, target)
 	if err != nil {
@@ -58,6 +61,25 @@ func loadArchive(ctx context.Context, store content.Store, r io.Reader) (imgs []
 	}
 	return imgs, nil
 }
+
+// beginnings is a store for containerd's importer, which reads configs whole, however large, and of layers what tells
+// their compression.
+type beginnings struct{ content.Store }
+
+func (b beginnings) ReaderAt(ctx context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
+	ra, err := b.Store.ReaderAt(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	return beginning{ra}, nil
+}
+
+type beginning struct{ content.ReaderAt }
+
+// maxConfig is the most of a config that is read, in bytes.
+const maxConfig = 8 << 20
+
+func (b beginning) Size() int64 { return min(b.ReaderAt.Size(), maxConfig) }
 
 // readable says what containerd's importer means by its shortest errors.
 func readable(err error) error {

@@ -174,6 +174,7 @@ func TestBadArchivesAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	large := `{"architecture":"amd64","os":"linux","x":"` + strings.Repeat("x", maxConfig) + `"}`
 	swapped := bytes.Replace(good.Bytes(), data[10:], bytes.Repeat([]byte{1}, len(data)-10), 1)
 	for _, test := range []struct {
 		name, archive, want string
@@ -183,6 +184,8 @@ func TestBadArchivesAreRefused(t *testing.T) {
 		{"other tar", string(layerTar(t, "f", "x")), "neither a docker archive"},
 		{"cut off", good.String()[:good.Len()/2], "cut off"},
 		{"wrong bytes", string(swapped), layer.Digest.String()},
+		{"large index", archiveOf(t, ocispec.ImageLayoutFile, `{"imageLayoutVersion":"1.0.0"}`, ocispec.ImageIndexFile, large), "are more than the"},
+		{"large config", archiveOf(t, "config.json", large, "manifest.json", `[{"Config":"config.json"}]`), "resolve platform"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			store, _ := newStore(t)
@@ -192,6 +195,20 @@ func TestBadArchivesAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// archiveOf is a tar of files, each by its name and content.
+func archiveOf(t testing.TB, files ...string) string {
+	t.Helper()
+	var b strings.Builder
+	w := tar.NewWriter(&b)
+	for ; len(files) > 0; files = files[2:] {
+		must(t, w.WriteHeader(&tar.Header{Name: files[0], Mode: 0o644, Size: int64(len(files[1]))}))
+		_, err := io.WriteString(w, files[1])
+		must(t, err)
+	}
+	must(t, w.Close())
+	return b.String()
 }
 
 func newLayout(t testing.TB) (store content.Store, dir string) {

@@ -68,22 +68,26 @@ func (w *walk) visit(ctx context.Context, desc ocispec.Descriptor, depth int) er
 
 // children are what a manifest or index refers to. The blob's own size counts, not what somebody says of it.
 func children(ctx context.Context, store content.Provider, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	ra, err := store.ReaderAt(ctx, desc)
-	if err != nil {
+	if err := checkSmall(ctx, store, desc); err != nil {
 		return nil, err
-	}
-	size := ra.Size()
-	if err := ra.Close(); err != nil {
-		return nil, err
-	}
-	if size > maxManifest {
-		return nil, fmt.Errorf("its %d bytes are more than the %d that are read", size, maxManifest)
 	}
 	found, err := images.Children(ctx, store, desc)
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return nil, fmt.Errorf("it is no JSON: %w", syntax)
 	}
 	return found, err
+}
+
+// checkSmall refuses a blob that is too large to be read whole.
+func checkSmall(ctx context.Context, store content.Provider, desc ocispec.Descriptor) error {
+	ra, err := store.ReaderAt(ctx, desc)
+	if err != nil {
+		return err
+	}
+	if ra.Size() > maxManifest {
+		err = fmt.Errorf("its %d bytes are more than the %d that are read", ra.Size(), maxManifest)
+	}
+	return errors.Join(err, ra.Close())
 }
 
 func (w *walk) add(desc ocispec.Descriptor) {

@@ -89,6 +89,13 @@ func (p *puller) fetchJSON(ctx context.Context, desc ocispec.Descriptor, into an
 	if err := p.fetch(ctx, desc); err != nil {
 		return err
 	}
+	info, err := p.store.Info(ctx, desc.Digest)
+	if err != nil {
+		return &storeError{desc.Digest, err}
+	}
+	if err := checkSmall(desc, info.Size); err != nil {
+		return err // it was in the store already, and is not what the descriptor says
+	}
 	data, err := content.ReadBlob(ctx, p.store, desc)
 	if err != nil {
 		return &storeError{desc.Digest, err}
@@ -99,12 +106,19 @@ func (p *puller) fetchJSON(ctx context.Context, desc ocispec.Descriptor, into an
 	return nil
 }
 
+func checkSmall(desc ocispec.Descriptor, size int64) error {
+	if size > maxManifest {
+		return fmt.Errorf("%s %s has %d bytes, more than the %d allowed", desc.MediaType, desc.Digest, size, maxManifest)
+	}
+	return nil
+}
+
 func (p *puller) fetch(ctx context.Context, desc ocispec.Descriptor) error {
 	if err := desc.Digest.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", desc.Digest, err)
 	}
-	if desc.Size > maxManifest {
-		return fmt.Errorf("%s %s has %d bytes, more than the %d allowed", desc.MediaType, desc.Digest, desc.Size, maxManifest)
+	if err := checkSmall(desc, desc.Size); err != nil {
+		return err
 	}
 	desc.Data = nil
 	err := remotes.Fetch(ctx, p.store, p.fetcher, desc)
