@@ -39,7 +39,7 @@ func TestCancelEndsTheWholeFamily(t *testing.T) {
 	if err := g.Wait(); !errors.Is(err, context.Canceled) {
 		t.Errorf("got error %v, want context.Canceled", err)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("cancelling took %v", took)
 	}
 	m.checkNothingLeft(t)
