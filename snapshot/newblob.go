@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // BlobWriter takes a blob of any size. It is not safe for concurrent use. Until it is committed the blob is a file of its
@@ -22,7 +23,11 @@ type BlobWriter struct {
 	file  *os.File // nil once it is closed
 	hash  digest.Digester
 	size  int64
+	sent  int64 // bytes that the kernel was told to write to disk
 }
+
+// sendSize is how many bytes are sent to disk at once.
+const sendSize = 8 << 20
 
 // NewBlob begins a blob under the lease of ctx; the caller closes it.
 func (s *Store) NewBlob(ctx context.Context) (*BlobWriter, error) {
@@ -47,7 +52,17 @@ func (b *BlobWriter) Write(p []byte) (int, error) {
 	n, err := b.file.Write(p)
 	b.hash.Hash().Write(p[:n])
 	b.size += int64(n)
+	if b.size-b.sent >= sendSize {
+		b.send()
+	}
 	return n, err
+}
+
+// send lets the disk begin with what is there, while more comes: otherwise it all waits for the sync at the end. That
+// one also tells of errors.
+func (b *BlobWriter) send() {
+	_ = unix.SyncFileRange(int(b.file.Fd()), b.sent, b.size-b.sent, unix.SYNC_FILE_RANGE_WRITE)
+	b.sent = b.size
 }
 
 // Digest is that of the bytes that were written so far.

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // File writes a file whole: what fn wrote takes path's place only when fn and the disk agreed to all of it, and before
@@ -97,10 +99,30 @@ func putFile(root *os.Root, name string, fn func(w io.Writer) error) (err error)
 }
 
 func fill(f *os.File, fn func(w io.Writer) error) error {
-	if err := fn(f); err != nil {
+	if err := fn(&sender{file: f}); err != nil {
 		return err
 	}
 	return f.Sync()
+}
+
+// sender lets the disk begin with what is there, while more comes: otherwise it all waits for the sync at the end. That
+// one also tells of errors.
+type sender struct {
+	file       *os.File
+	size, sent int64 // bytes that were written, and of those that the disk was told of
+}
+
+// sendSize is how many bytes the disk is told of at once.
+const sendSize = 8 << 20
+
+func (s *sender) Write(p []byte) (int, error) {
+	n, err := s.file.Write(p)
+	s.size += int64(n)
+	if s.size-s.sent >= sendSize {
+		_ = unix.SyncFileRange(int(s.file.Fd()), s.sent, s.size-s.sent, unix.SYNC_FILE_RANGE_WRITE)
+		s.sent = s.size
+	}
+	return n, err
 }
 
 func ignoreMissing(err error) error {

@@ -162,14 +162,13 @@ func copyBlob(ctx context.Context, store content.Provider, w io.Writer, desc oci
 		return fmt.Errorf("blob %s is damaged: it has %d bytes of %d", desc.Digest, ra.Size(), desc.Size)
 	}
 	hash := desc.Digest.Algorithm().Digester()
-	to := io.MultiWriter(w, hash.Hash())
 	s, ok := store.(sealer)
 	sealed := ok && s.Sealed(desc.Digest)
-	if sealed {
-		to = io.MultiWriter(w) // alone too: a file that reads by itself takes smaller pieces
+	if !sealed {
+		w = io.MultiWriter(w, hash.Hash())
 	}
 	from := &cancelable{ctx: ctx, r: io.NewSectionReader(ra, 0, desc.Size)}
-	if _, err := io.CopyBuffer(to, from, make([]byte, copyBuffer)); err != nil {
+	if _, err := io.CopyBuffer(w, from, make([]byte, copyBuffer)); err != nil {
 		return fmt.Errorf("blob %s: %w", desc.Digest, err)
 	}
 	if got := hash.Digest(); !sealed && got != desc.Digest {
