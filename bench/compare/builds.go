@@ -150,7 +150,7 @@ func (c *contest) turn(ctx context.Context, b builder.Builder, round int) (err e
 	}
 	root, err := b.Open(ctx, builder.Site{
 		Dir: dir, Scope: scope, Base: c.base, BaseName: workload.Base, Prime: c.path("Prime"), Context: c.path("empty"),
-		LBuild: c.lbuild, Runc: c.runc, Log: c.log,
+		Buildfile: c.path("Buildfile"), LBuild: c.lbuild, Runc: c.runc, Log: c.log,
 	})
 	if err != nil {
 		return err
@@ -179,7 +179,7 @@ type session struct {
 func (c *contest) phase(ctx context.Context, s session, i int) (err error) {
 	p, set := c.Phases[i], &c.sets[i]
 	if p.Change != nil {
-		undo, changeErr := p.Change(c.path("context"), byte(s.round))
+		undo, changeErr := p.Change(c.path("context"))
 		if changeErr != nil {
 			return changeErr
 		}

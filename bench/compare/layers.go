@@ -90,7 +90,13 @@ func mountReadOnly(at string, dirs []string) error {
 		return err
 	}
 	if len(dirs) == 1 {
-		return unix.Mount(dirs[0], at, "", unix.MS_BIND, "")
+		if err := unix.Mount(dirs[0], at, "", unix.MS_BIND, ""); err != nil {
+			return err
+		}
+		if err := unix.Mount("", at, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			return errors.Join(err, unix.Unmount(at, 0))
+		}
+		return nil
 	}
 	return unix.Mount("overlay", at, "overlay", unix.MS_RDONLY, "lowerdir="+strings.Join(dirs, ":"))
 }

@@ -31,7 +31,7 @@ func here(dir string) (result.Machine, error) {
 		return result.Machine{}, err
 	}
 	return result.Machine{
-		CPU: processor(), Cores: runtime.NumCPU(), Kernel: unix.ByteSliceToString(u.Release[:]), FileSystem: fileSystem(f.Type),
+		CPU: processor(), Cores: runtime.GOMAXPROCS(0), Kernel: unix.ByteSliceToString(u.Release[:]), FileSystem: fileSystem(f.Type),
 		Memory: int64(s.Totalram) * int64(s.Unit),
 		Busy:   new(busy()),
 		SHA:    hasSHA(),
@@ -73,18 +73,19 @@ func hasSHA() bool {
 // busy is how many cores are kept busy by whatever else runs. The load average would count what was measured before, too.
 func busy() float64 {
 	const span = 2 * time.Second
-	before := idle()
+	before := working()
 	time.Sleep(span)
 	const tick = 100 // of a core in a second
-	return max(0, float64(runtime.NumCPU())-(idle()-before)/tick/span.Seconds())
+	return (working() - before) / tick / span.Seconds()
 }
 
-// idle is for how many ticks the cores had nothing to do since the start, or waited for a disk.
-func idle() (ticks float64) {
+// working is for how many ticks the cores had something to do since the start. Waiting for a disk is not work.
+func working() (ticks float64) {
 	text, _ := os.ReadFile("/proc/stat")
 	first, _, _ := strings.Cut(string(text), "\n")
-	if fields := strings.Fields(first); len(fields) > 5 {
-		for _, field := range fields[4:6] {
+	for i, field := range strings.Fields(first) {
+		const idle, wait, guest = 4, 5, 9 // columns; guests are in those of user time too
+		if i > 0 && i != idle && i != wait && i < guest {
 			n, _ := strconv.ParseFloat(field, 64)
 			ticks += n
 		}

@@ -29,7 +29,10 @@ type options struct {
 	args               []string // as they were typed
 }
 
-const defaultRuns = 5
+const (
+	defaultRuns = 5
+	defaultOut  = "../results/compare"
+)
 
 func parse(args []string) (options, error) {
 	o := options{args: args}
@@ -37,7 +40,7 @@ func parse(args []string) (options, error) {
 	workloads := f.String("workloads", "", "`names` of what to measure, with commas between (default all: "+strings.Join(names(), ",")+")")
 	against := f.String("against", "", "`names` of whom to compare with (default all that are here): "+strings.Join(peers(), ","))
 	f.IntVar(&o.runs, "runs", defaultRuns, "`number` of measurements of each, taken in turn")
-	f.StringVar(&o.out, "out", "../results/compare", "`directory` for the results, a file for each workload")
+	f.StringVar(&o.out, "out", defaultOut, "`directory` for the results, a file for each workload")
 	f.StringVar(&o.work, "work", "", "`directory` for all else, up to 15 GB; the base stays in it for the next time (default a new one, which is removed)")
 	f.StringVar(&o.lbuild, "lbuild", "../../bin/lbuild", "`path` of lbuild")
 	f.StringVar(&o.runc, "runc", "../../bin/runc", "`path` of the runc that all builders use")
@@ -60,15 +63,18 @@ func parse(args []string) (options, error) {
 	if f.NArg() > 0 || o.runs < 1 {
 		return o, errors.New("usage: compare [flags], or compare page RESULTS PAGE")
 	}
+	if o.tiny && o.out == defaultOut {
+		return o, errors.New("--tiny needs an --out of its own: it would replace the results of whole workloads")
+	}
 	return o, nil
 }
 
-// split is nil for an empty list.
+// split is nil for a list without names.
 func split(list string) []string {
-	if list == "" {
-		return nil
+	if names := strings.FieldsFunc(list, func(r rune) bool { return r == ',' }); len(names) > 0 {
+		return names
 	}
-	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+	return nil
 }
 
 // names are those of all workloads.

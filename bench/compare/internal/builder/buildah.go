@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/lbuild/lbuild/bench/compare/internal/measure"
 )
 
 type buildahRoot struct {
@@ -19,7 +21,7 @@ func openBuildah(layers bool) func(context.Context, Site) (Root, error) {
 		pull.Stdout = nil
 		id, err := pull.Output()
 		if err != nil {
-			return nil, fmt.Errorf("buildah pull: %w, see %s", err, r.Log.Name())
+			return nil, fmt.Errorf("buildah pull: %w: %s", err, measure.Said(r.Log))
 		}
 		return r, r.buildah(ctx, "tag", strings.TrimSpace(string(id)), site.BaseName)
 	}

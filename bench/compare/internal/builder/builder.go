@@ -41,6 +41,8 @@ type Site struct {
 	BaseName string
 	// Prime is a Buildfile that makes the builder import and unpack the base, and Context a directory for it.
 	Prime, Context string
+	// Buildfile is the one that will be measured.
+	Buildfile string
 	// LBuild and Runc are the programs of this repository.
 	LBuild, Runc string
 	// Log is a file that takes what the builder prints.
@@ -89,7 +91,7 @@ func All() []Builder {
 		},
 		{
 			Name: "runc", How: "the containers of the RUN steps alone, one after the other in one directory, with the mounts and the system call filter that builders give them", Probe: true,
-			programs: []string{"runc"}, version: []string{"--version"}, open: openRunc,
+			version: []string{"--version"}, open: openRunc,
 			cannot: []string{"small", "large", "again", "changed", "apt", "parallel"},
 		},
 		{
@@ -171,7 +173,7 @@ func (s Site) command(ctx context.Context, name string, args ...string) *exec.Cm
 func (s Site) run(ctx context.Context, name string, args ...string) error {
 	cmd := s.command(ctx, name, args...)
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w, see %s", filepath.Base(name), err, s.Log.Name())
+		return fmt.Errorf("%s: %w: %s", filepath.Base(name), err, measure.Said(s.Log))
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/lbuild/lbuild/bench/compare/internal/measure"
 )
 
 type buildkitRoot struct {
@@ -46,7 +48,7 @@ func (r buildkitRoot) listens(ctx context.Context) error {
 		case <-time.After(pause):
 		}
 	}
-	return fmt.Errorf("buildkitd does not listen, see %s", r.Log.Name())
+	return fmt.Errorf("buildkitd does not listen: %s", measure.Said(r.Log))
 }
 
 // Build asks the daemon.

@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/pprof"
 	"strings"
 	"syscall"
@@ -49,13 +51,20 @@ type Result struct {
 // Command is the first argument of the program that makes Child do its work.
 const Command = "pack"
 
-// Run makes a layer in a new process of this program.
+// Run makes a layer in a new process of this program, which has ten seconds to clean up when the context ends. What was in
+// the blob's place is removed before the clock starts.
 func Run(ctx context.Context, request Request) (Result, error) {
 	arg, err := json.Marshal(request)
 	if err != nil {
 		return Result{}, err
 	}
+	if err := os.Remove(request.Blob); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Result{}, err
+	}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", Command, string(arg))
+	cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Dir(request.Blob))
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

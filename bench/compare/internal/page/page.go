@@ -29,10 +29,11 @@ func Write(results, page string) error {
 	if err := os.MkdirAll(plots, 0o755); err != nil {
 		return err
 	}
-	if err := draw(newData(sets), plots); err != nil {
+	d := newData(sets)
+	if err := draw(d, plots); err != nil {
 		return err
 	}
-	out, err := render(newData(sets))
+	out, err := render(d)
 	if err != nil {
 		return err
 	}
@@ -158,9 +159,4 @@ func (d data) Versions() string {
 		}
 	}
 	return b.String()
-}
-
-// Path is where the results of a workload are, seen from the page.
-func (data) Path(s result.Set) string {
-	return filepath.ToSlash(filepath.Join("../bench/results/compare", s.Workload+".json"))
 }

@@ -5,12 +5,11 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"github.com/lbuild/lbuild/bench/compare/internal/image"
+	"github.com/lbuild/lbuild/bench/compare/internal/measure"
 )
 
 //go:embed base.sh
@@ -18,7 +17,7 @@ var baseScript string
 
 // MakeBase makes a minimal Debian as an OCI layout in dir, or takes the one that is there. It needs debootstrap, root, and
 // the first time a Debian mirror; lbuild packs it.
-func MakeBase(ctx context.Context, dir, lbuild string, log io.Writer) (image.Image, error) {
+func MakeBase(ctx context.Context, dir, lbuild string, log *os.File) (image.Image, error) {
 	layout := filepath.Join(dir, "layout")
 	if i, err := image.Open(layout); err == nil {
 		return i, nil
@@ -37,7 +36,7 @@ func MakeBase(ctx context.Context, dir, lbuild string, log io.Writer) (image.Ima
 	return image.Open(layout)
 }
 
-func pack(ctx context.Context, dir, layout, lbuild string, log io.Writer) (err error) {
+func pack(ctx context.Context, dir, layout, lbuild string, log *os.File) (err error) {
 	file := filepath.Join(dir, "Buildfile")
 	if err := os.WriteFile(file, []byte("FROM scratch\nADD rootfs.tar /\nCMD [\"bash\"]\n"), 0o600); err != nil {
 		return err
@@ -48,11 +47,17 @@ func pack(ctx context.Context, dir, layout, lbuild string, log io.Writer) (err e
 		"-o", "type=oci,tar=false,dest="+layout, dir)
 }
 
-func run(ctx context.Context, log io.Writer, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
+// run runs a program, and ends all that it started.
+func run(ctx context.Context, log *os.File, name string, args ...string) (err error) {
+	scope, err := measure.NewScope("prepare")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, scope.Close()) }()
+	cmd := scope.Command(ctx, name, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(name), err)
+		return fmt.Errorf("%s: %w: %s", filepath.Base(name), err, measure.Said(log))
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,7 +37,7 @@ type Dirs struct {
 }
 
 // Make leaves the directories below dir, over an unpacked base. Nothing is mounted when it returns.
-func (u Upper) Make(ctx context.Context, dir, base string, log io.Writer) (Dirs, error) {
+func (u Upper) Make(ctx context.Context, dir, base string, log *os.File) (Dirs, error) {
 	dirs := Dirs{Upper: base}
 	if len(u.steps) == 0 {
 		u.steps = []string{""}
@@ -56,7 +55,7 @@ func (u Upper) Make(ctx context.Context, dir, base string, log io.Writer) (Dirs,
 }
 
 // step mounts the directories and runs a command there, or writes the tree.
-func (u Upper) step(ctx context.Context, dir string, dirs Dirs, command string, log io.Writer) (err error) {
+func (u Upper) step(ctx context.Context, dir string, dirs Dirs, command string, log *os.File) (err error) {
 	merged, work := filepath.Join(dir, "merged"), filepath.Join(dir, "work")
 	for _, d := range []string{dirs.Upper, merged, work} {
 		if err := os.MkdirAll(d, 0o755); err != nil {

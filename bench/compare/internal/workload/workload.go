@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/lbuild/lbuild/bench"
@@ -30,7 +31,7 @@ type Build struct {
 type Phase struct {
 	Name, Title string
 	// Change is made to the context before, and undo takes it back. Nil changes nothing.
-	Change func(dir string, seed byte) (undo func() error, err error)
+	Change func(dir string) (undo func() error, err error)
 }
 
 const (
@@ -58,7 +59,7 @@ func Builds() []Build {
 			Phases: []Phase{
 				{Name: "large", Title: "COPY of 1 GB"},
 				{Name: "again", Title: "the same with nothing changed"},
-				{Name: "changed", Title: "the same after one of 20 files changed", Change: changeOne},
+				{Name: "changed", Title: "the same after one of 20 files was replaced", Change: replaceOne},
 			},
 		},
 		{
@@ -126,32 +127,27 @@ func (b Build) Write(dir string) error {
 	return err
 }
 
-// changeOne writes over the start of the first file of a tree, and gives it back as it was.
-func changeOne(dir string, seed byte) (undo func() error, err error) {
+// replaceOne gives the first file of a tree other content, as easy to compress and a little longer, and takes it back.
+func replaceOne(dir string) (undo func() error, err error) {
 	files, err := filepath.Glob(filepath.Join(dir, "tree/lib00/*/*000000.dat"))
 	if err != nil || len(files) != 1 {
 		return nil, errors.Join(err, fmt.Errorf("%s: %d first files", dir, len(files)))
 	}
-	info, err := os.Stat(files[0])
+	name := files[0]
+	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
 	}
-	const changed = 4096 // bytes
-	old := make([]byte, changed)
-	f, err := os.OpenFile(files[0], os.O_RDWR, 0)
+	old, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
-	if _, err = f.ReadAt(old, 0); err == nil {
-		_, err = f.WriteAt([]byte(strings.Repeat(string(rune('a'+seed%26)), changed)), 0)
+	content := append(slices.Clone(old), "a little longer"...)
+	slices.Reverse(content)
+	undo = func() error {
+		return errors.Join(os.WriteFile(name, old, info.Mode()), os.Chtimes(name, info.ModTime(), info.ModTime()))
 	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return func() error {
-		_, err := f.WriteAt(old, 0)
-		return errors.Join(err, f.Close(), os.Chtimes(files[0], info.ModTime(), info.ModTime()))
-	}, nil
+	return undo, os.WriteFile(name, content, info.Mode())
 }
 
 // Tiny is the same with few files, to try a harness.

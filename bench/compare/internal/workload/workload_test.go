@@ -28,13 +28,13 @@ func state(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-func TestChangeOneIsUndone(t *testing.T) {
+func TestReplaceOneIsUndone(t *testing.T) {
 	dir := t.TempDir()
 	if err := (Build{Tree: bench.Tree{Files: 3, Min: 5000, Max: 5000}}).Write(dir); err != nil {
 		t.Fatal(err)
 	}
 	before := state(t, dir)
-	undo, err := changeOne(dir, 1)
+	undo, err := replaceOne(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
