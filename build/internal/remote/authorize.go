@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -26,8 +27,16 @@ type scope struct {
 }
 
 // Authorize adds what the host is known to want. After an error nothing is known, and the next request learns it from
-// a 401.
+// a 401. The body of a request that will not be sent is closed: containerd just drops it, and the push that writes to its
+// other end would wait for ever.
 func (a *authorizer) Authorize(ctx context.Context, req *http.Request) error {
+	if err := a.authorize(ctx, req); err != nil {
+		return errors.Join(err, closeBody(req))
+	}
+	return nil
+}
+
+func (a *authorizer) authorize(ctx context.Context, req *http.Request) error {
 	s := a.scope(ctx)
 	if err := s.turn.Acquire(ctx, 1); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -76,4 +77,60 @@ func TestOthersDoNotEndWithWhoFetchesTheToken(t *testing.T) {
 	}
 	cancel(cause)
 	group.Wait()
+}
+
+// TestPushEndsWithoutATokenForTheUpload has the token of a push run out between the beginning of an upload and its body.
+func TestPushEndsWithoutATokenForTheUpload(t *testing.T) {
+	registry := startRegistry(t, false)
+	cause := errors.New("a step failed")
+	for _, test := range []struct {
+		name   string
+		token  http.HandlerFunc // in place of a second token
+		cancel bool             // when the second token is asked for
+		want   string
+	}{
+		{"refused", answer(http.StatusForbidden), false, "forbids it (said by the registry)"},
+		{"server down", answer(http.StatusInternalServerError), false, "answers 500 Internal Server Error"},
+		{"canceled", silent, true, cause.Error()},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			var began atomic.Bool
+			p := tokenServer(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+				switch {
+				case r.URL.Path == "/token" && began.Load():
+					if test.cancel {
+						cancel(cause)
+					}
+					test.token(w, r)
+					return true
+				case r.Method == http.MethodPost && r.Header.Get("Authorization") != "":
+					began.Store(true)
+					time.Sleep(1100 * time.Millisecond) // longer than a token lives
+				}
+				return false
+			})
+			c := newClient(t)
+			c.patience.silence, c.patience.dead = time.Minute, time.Minute
+			store, _ := newStore(t)
+			image, ref := putImage(t, store, "amd64"), parse(t, p.host+"/x:1")
+			ended := make(chan error, 1)
+			go func() { ended <- c.Push(ctx, store, image, ref, nil) }()
+			select {
+			case err := <-ended:
+				if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+					t.Errorf("got %v, want %q", err, test.want)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("the push does not end")
+			}
+			if !c.uploads.TryAcquire(uploads) {
+				t.Error("a permit to upload was not given back")
+			}
+			if n := p.count("PUT", ""); n != 0 {
+				t.Errorf("%d uploads without a token", n)
+			}
+		})
+	}
 }
