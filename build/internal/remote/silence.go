@@ -36,11 +36,7 @@ func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errors.Join(&silentError{w.patience.dead, true}, closeBody(req))
 	}
 	dog := newWatchdog(req.Context(), w.patience, host, left)
-	req = req.WithContext(dog.ctx)
-	if req.Body != nil {
-		req.Body = &watchedUpload{ReadCloser: req.Body, dog: dog, commits: !repeatable(req)}
-	}
-	resp, err := w.base.RoundTrip(req)
+	resp, err := w.base.RoundTrip(dog.watch(req))
 	dog.disarm()
 	dog.answered(err == nil)
 	if err != nil {
@@ -81,6 +77,26 @@ func newWatchdog(parent context.Context, p patience, host *silence, left time.Du
 	d.ctx, d.cancel = context.WithCancelCause(parent)
 	d.timer = time.AfterFunc(min(left, p.silence), d.bite)
 	return d
+}
+
+// watch returns the request as it is sent. It may have several bodies, one after the other: net/http gets a new one when a
+// connection that it had kept turns out to be dead.
+func (d *watchdog) watch(req *http.Request) *http.Request {
+	commits, again := !repeatable(req), req.GetBody
+	req = req.WithContext(d.ctx)
+	if req.Body != nil {
+		req.Body = &watchedUpload{ReadCloser: req.Body, dog: d, commits: commits}
+	}
+	if again != nil {
+		req.GetBody = func() (io.ReadCloser, error) {
+			body, err := again()
+			if err != nil {
+				return nil, err
+			}
+			return &watchedUpload{ReadCloser: body, dog: d, commits: commits}, nil
+		}
+	}
+	return req
 }
 
 func (d *watchdog) bite() {

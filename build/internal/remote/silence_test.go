@@ -90,7 +90,7 @@ func TestCommitDoesNotMakeAHostDead(t *testing.T) {
 					}
 					return answersAfter(req, 20*time.Second)
 				})
-				ended := make(chan error)
+				ended := make(chan error, 1)
 				go func() {
 					_, err := ask(t, w, "PUT", "x")
 					ended <- err
@@ -105,6 +105,43 @@ func TestCommitDoesNotMakeAHostDead(t *testing.T) {
 				must(t, err)
 				if n := w.hosts.of("r.example").waiting; n != 0 {
 					t.Errorf("%d requests still wait", n)
+				}
+			})
+		})
+	}
+}
+
+// TestUploadOverASecondConnectionIsWatchedToo has the first connection end after a byte.
+func TestUploadOverASecondConnectionIsWatchedToo(t *testing.T) {
+	for name, stall := range map[string]time.Duration{"bytes flow": 0, "bytes stop": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const between, size = 20 * time.Second, 6
+				took, err := ask(t, newWatched(t, func(req *http.Request) (*http.Response, error) {
+					_, err := req.Body.Read(make([]byte, 1))
+					must(t, errors.Join(err, req.Body.Close()))
+					body, err := req.GetBody()
+					must(t, err)
+					for range size {
+						if _, err := answersAfter(req, between); err != nil {
+							return nil, err
+						}
+						_, err := io.ReadFull(body, make([]byte, 1))
+						must(t, err)
+					}
+					if _, err := answersAfter(req, stall); err != nil {
+						return nil, err
+					}
+					_, err = io.Copy(io.Discard, body)
+					must(t, err)
+					return answersAfter(req, time.Minute)
+				}), "PUT", strings.Repeat("x", size))
+				want := size*between + time.Minute
+				if stall > 0 {
+					want = size*between + 30*time.Second
+				}
+				if (err != nil) != (stall > 0) || took != want {
+					t.Errorf("got %v after %s, want an end after %s", err, took, want)
 				}
 			})
 		})
