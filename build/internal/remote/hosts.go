@@ -49,11 +49,13 @@ func (c *Client) newHost(name string) docker.RegistryHost {
 	}
 	return docker.RegistryHost{
 		Client: &http.Client{Transport: retrying},
-		Authorizer: docker.NewDockerAuthorizer(
-			docker.WithAuthClient(&http.Client{Transport: &limited{base: retrying, max: maxToken}}),
-			docker.WithAuthHeader(c.header()),
-			docker.WithAuthCreds(c.creds.get),
-		),
+		Authorizer: &authorizer{scopes: map[string]*scope{}, fresh: func() docker.Authorizer {
+			return docker.NewDockerAuthorizer(
+				docker.WithAuthClient(&http.Client{Transport: &limited{base: retrying, max: maxToken}}),
+				docker.WithAuthHeader(c.header()),
+				docker.WithAuthCreds(c.creds.get),
+			)
+		}},
 		Host:         host,
 		Scheme:       scheme,
 		Path:         "/v2",

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,15 +35,10 @@ func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
 		host.done(false)
 		return nil, errors.Join(&silentError{w.patience.dead, true}, closeBody(req))
 	}
-	dog := newWatchdog(req.Context(), w.patience, host)
-	dog.arm(left)
-	req = req.WithContext(dog.ctx)
-	if req.Body != nil {
-		req.Body = &watchedUpload{ReadCloser: req.Body, dog: dog}
-	}
-	resp, err := w.base.RoundTrip(req)
+	dog := newWatchdog(req.Context(), w.patience, host, left)
+	resp, err := w.base.RoundTrip(dog.watch(req))
 	dog.disarm()
-	host.done(err == nil)
+	dog.answered(err == nil)
 	if err != nil {
 		err = cmp.Or(dog.bit(), err)
 		dog.cancel(nil)
@@ -66,25 +62,77 @@ type watchdog struct {
 	timer    *time.Timer
 	patience patience
 	host     *silence
+	released atomic.Bool // host has been told that the request waits for it no more
+
+	mu     sync.Mutex
+	silent silentError // what the request ends with when the timer fires
 }
 
-func newWatchdog(parent context.Context, p patience, host *silence) *watchdog {
-	d := &watchdog{patience: p, host: host}
+// newWatchdog gives the host until the end of its silence, or what is left when it is nearly dead.
+func newWatchdog(parent context.Context, p patience, host *silence, left time.Duration) *watchdog {
+	d := &watchdog{patience: p, host: host, silent: silentError{lasted: p.silence}}
+	if left < p.silence {
+		d.silent = silentError{lasted: p.dead, dead: true}
+	}
 	d.ctx, d.cancel = context.WithCancelCause(parent)
+	d.timer = time.AfterFunc(min(left, p.silence), d.bite)
 	return d
 }
 
-// arm gives the host until the end of its silence, or less when it is nearly dead.
-func (d *watchdog) arm(left time.Duration) {
-	silent := &silentError{lasted: d.patience.silence}
-	if left < d.patience.silence {
-		silent = &silentError{lasted: d.patience.dead, dead: true}
+// watch returns the request as it is sent. It may have several bodies, one after the other: net/http gets a new one when a
+// connection that it had kept turns out to be dead.
+func (d *watchdog) watch(req *http.Request) *http.Request {
+	commits, again := !repeatable(req), req.GetBody
+	req = req.WithContext(d.ctx)
+	if req.Body != nil {
+		req.Body = &watchedUpload{ReadCloser: req.Body, dog: d, commits: commits}
 	}
-	d.timer = time.AfterFunc(min(left, d.patience.silence), func() { d.cancel(silent) })
+	if again != nil {
+		req.GetBody = func() (io.ReadCloser, error) {
+			body, err := again()
+			if err != nil {
+				return nil, err
+			}
+			return &watchedUpload{ReadCloser: body, dog: d, commits: commits}, nil
+		}
+	}
+	return req
+}
+
+func (d *watchdog) bite() {
+	d.mu.Lock()
+	silent := d.silent
+	d.mu.Unlock()
+	d.cancel(&silent)
+}
+
+func (d *watchdog) arm(limit time.Duration) {
+	d.mu.Lock()
+	d.silent = silentError{lasted: limit}
+	d.mu.Unlock()
+	d.timer.Reset(limit)
 }
 
 func (d *watchdog) disarm() { d.timer.Stop() }
-func (d *watchdog) rearm()  { d.timer.Reset(d.patience.silence) }
+func (d *watchdog) rearm()  { d.arm(d.patience.silence) }
+
+// sent gives the host the time to commit what it has been sent. Its silence meanwhile must not make it a dead host for
+// other requests.
+func (d *watchdog) sent() {
+	if !d.released.Swap(true) {
+		d.host.done(true)
+	}
+	d.arm(d.patience.commit)
+}
+
+func (d *watchdog) answered(heard bool) {
+	switch {
+	case !d.released.Swap(true):
+		d.host.done(heard)
+	case heard:
+		d.host.heard()
+	}
+}
 
 // bit returns the watchdog's own error, or nil when it did not end the request.
 func (d *watchdog) bit() error {
@@ -97,14 +145,19 @@ func (d *watchdog) bit() error {
 // watchedUpload is a body on its way out. The time between two reads is the network's, that within a read the caller's.
 type watchedUpload struct {
 	io.ReadCloser
-	dog *watchdog
+	dog     *watchdog
+	commits bool // the host has work to do after the last byte
 }
 
 func (b *watchedUpload) Read(p []byte) (int, error) {
 	b.dog.disarm()
 	b.dog.host.heard()
 	n, err := b.ReadCloser.Read(p)
-	b.dog.rearm()
+	if b.commits && err == io.EOF {
+		b.dog.sent()
+	} else {
+		b.dog.rearm()
+	}
 	return n, err
 }
 
