@@ -8,11 +8,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
 	"github.com/lbuild/lbuild/bench/corpus"
@@ -279,7 +281,15 @@ func TestFilesAreDecompressedFirst(t *testing.T) {
 	if err := errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"a.tar": plain, "a.tar.gz": zipped.Bytes()} {
+	encoder, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := encoder.EncodeAll(plain, nil)
+	skipped := []byte{0x5e, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 'a', 'b', 'c'}
+	for name, data := range map[string][]byte{
+		"a.tar": plain, "a.tar.gz": zipped.Bytes(), "a.tar.zst": frame, "skipped.tar.zst": slices.Concat(skipped, frame),
+	} {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, data, 0o644); err != nil {
 			t.Fatal(err)
