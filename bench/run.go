@@ -18,7 +18,7 @@ type Options struct {
 	// Runs is how many times each is measured. Default: 3.
 	Runs int
 	// Baseline is what the others are compared with, as CODEC[:LEVEL][@WORKERS]; without workers it is the fewest. It is
-	// measured also when Codecs lacks it. Default: std/gzip, which other builders pack with.
+	// measured also when Codecs or Workers lack it. Default: std/gzip, which other builders pack with.
 	Baseline string
 	// Child is a command line that calls the function Child with the arguments that follow it. Each pass of a library then
 	// has a process of its own, so that its memory is known. Default: passes run in this process and their memory is not

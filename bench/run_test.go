@@ -214,6 +214,30 @@ func TestBaselineIsMeasuredToo(t *testing.T) {
 	}
 }
 
+func TestBaselineIsTheSameWithAndWithoutItsDefaultLevel(t *testing.T) {
+	for text, want := range map[string][]string{
+		"pgzip":     {"pgzip:6@2", "pgzip:6@4"},
+		"pgzip@4":   {"pgzip:6@2", "pgzip:6@4"},
+		"pgzip@8":   {"pgzip:6@2", "pgzip:6@4", "pgzip:6@8"},
+		"pgzip:6@8": {"pgzip:6@2", "pgzip:6@4", "pgzip:6@8"},
+		"pgzip:6@1": {"pgzip:6@2", "pgzip:6@4", "pgzip:6@1"},
+		"pgzip:2@1": {"pgzip:6@2", "pgzip:6@4", "pgzip:2@1"},
+	} {
+		p, err := newPlan(context.Background(), Options{Codecs: []Codec{{Name: Pgzip}}, Workers: []int{2, 4}, Baseline: text})
+		if err != nil {
+			t.Errorf("baseline %q: %v", text, err)
+			continue
+		}
+		var got []string
+		for _, c := range p.candidates {
+			got = append(got, c.label())
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("baseline %q, candidates (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
 func TestOptionsThatCannotBeAreRefused(t *testing.T) {
 	for name, opts := range map[string]Options{
 		"no workers":     {Workers: []int{0}},

@@ -38,6 +38,7 @@ type benchFlags struct {
 	corpora          []string
 	size             string
 	seed             uint64
+	ofCorpus         bool // the size or the seed was given
 	images, layers   []string
 	codecs           []string
 	workers          []int
@@ -55,6 +56,7 @@ func newBenchCommand(a *app) *cobra.Command {
 		Long:    benchLong,
 		Example: benchExample,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			f.ofCorpus = cmd.Flags().Changed("size") || cmd.Flags().Changed("seed")
 			b, err := f.parse(args)
 			if err != nil {
 				return usage(cmd, err)
