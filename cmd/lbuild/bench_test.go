@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lbuild/lbuild/build"
 )
 
 // checkCSV compares the number of lines, and asks for columns in which every line has something: csv FILE LINES COLUMN…
@@ -40,6 +44,18 @@ func checkCSV(ts *testscript.TestScript, neg bool, args []string) {
 				ts.Fatalf("line %d has no %s", n+1, column)
 			}
 		}
+	}
+}
+
+func TestBenchPassesHaveNoMemoryLimit(t *testing.T) {
+	t.Setenv("GOMEMLIMIT", "")
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	limitMemory(build.DefaultMemory)
+	cmd := newBenchPassCommand(&app{})
+	cmd.PreRun(cmd, nil)
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		t.Errorf("the limit is %d bytes, want none", limit)
 	}
 }
 
