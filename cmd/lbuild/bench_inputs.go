@@ -86,7 +86,8 @@ func (a *app) measure(ctx context.Context, b *benchmark) (report *bench.Report, 
 		return err
 	}
 	if len(b.images)+len(b.layers) == 0 {
-		return report, run()
+		err = run()
+		return report, err
 	}
 	err = a.withStore(ctx, func(ctx context.Context, store *snapshot.Store) error {
 		inputs, err := storeInputs(ctx, store, b)
