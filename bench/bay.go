@@ -45,10 +45,14 @@ func newBay(ctx context.Context, dir string, input Input) (_ *bay, err error) {
 	}
 	b.digest = sum.Digest()
 	b.size, err = b.in.Seek(0, io.SeekCurrent)
-	if err == nil && b.size == 0 {
-		err = errors.New("there is nothing to compress")
+	switch {
+	case err != nil:
+		return nil, err
+	case b.size == 0:
+		return nil, errors.New("there is nothing to compress")
 	}
-	return b, err
+	// Else the kernel writes the input to the disk while the first candidates are measured.
+	return b, b.in.Sync()
 }
 
 type writeFunc func([]byte) (int, error)

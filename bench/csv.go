@@ -12,7 +12,7 @@ import (
 // read alone.
 func (r *Report) WriteCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
-	if err := out.Write(slices.Concat(resultColumns(), sampleColumns(), r.columns())); err != nil {
+	if err := out.Write(slices.Concat(resultColumns(), sampleColumns(), reportColumns())); err != nil {
 		return err
 	}
 	for i := range r.Results {
@@ -52,7 +52,7 @@ func (s Sample) cells(run int) []string {
 	}
 }
 
-func (r *Report) columns() []string {
+func reportColumns() []string {
 	return []string{"time", "machine_cpu", "cores", "machine_memory_bytes", "system", "go", "lbuild"}
 }
 

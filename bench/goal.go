@@ -89,6 +89,8 @@ type Choice struct {
 	Best  Result
 	// Own is the best of what builds can pack with, which may be Best; nil if none of that was measured.
 	Own *Result
+	// OwnMemory is the memory budget in bytes that builds need for as many workers as Own had. 0: their default will do.
+	OwnMemory int64
 	// BestWhy and OwnWhy are what speaks for them, in a few words.
 	BestWhy, OwnWhy string
 }
@@ -100,6 +102,9 @@ func (c Choice) String() string {
 		return text
 	}
 	flag := "--compression " + strings.TrimPrefix(c.Own.Codec, ownPrefix)
+	if c.OwnMemory > 0 {
+		flag += fmt.Sprintf(" --memory-budget %dm", (c.OwnMemory+mebibyte-1)/mebibyte)
+	}
 	if c.Own.Label() == c.Best.Label() {
 		return text + ", in builds " + flag
 	}
@@ -160,6 +165,7 @@ func (r *Report) choose(purpose string, admits func(Result) bool, better func(x,
 		c.Own = first(r.Of(in.Name), func(x Result) bool { return x.isOwn() && admits(x) }, better)
 		if c.Own != nil {
 			c.OwnWhy = facts(*c.Own)
+			c.OwnMemory = c.Own.budget(r.Machine.Cores)
 		}
 		choices = append(choices, c)
 	}

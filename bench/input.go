@@ -66,8 +66,14 @@ func plain(r *bufio.Reader) (io.ReadCloser, error) {
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		return readGzip(r)
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case isZstd(magic):
 		return readZstd(r)
 	}
 	return newPlain(r)
+}
+
+// isZstd knows both kinds of frames: a stream may begin with one that readers skip, as pzstd writes.
+func isZstd(magic []byte) bool {
+	return bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
+		len(magic) == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18})
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,25 +141,40 @@ func (p *plan) setBaseline() error {
 	if err != nil {
 		return err
 	}
-	if p.find(name, 0) < 0 { // it is not a custom one, nor written with its level
-		codecs, err := ParseCodecs(name)
-		if err != nil {
-			return fmt.Errorf("baseline: %w", err)
-		}
-		if len(codecs) != 1 {
-			return fmt.Errorf("baseline %q: want one codec", p.Baseline)
-		}
-		if err := p.add(codecs[0], []int{max(workers, p.Workers[0])}); err != nil {
-			return fmt.Errorf("baseline: %w", err)
-		}
-		name = codecs[0].String()
+	c, err := p.codecNamed(name)
+	if err != nil {
+		return fmt.Errorf("baseline: %w", err)
 	}
-	i := p.find(name, workers)
+	if p.find(c.String(), workers) < 0 {
+		if err := p.add(c, []int{cmp.Or(workers, p.Workers[0])}); err != nil {
+			return fmt.Errorf("baseline: %w", err)
+		}
+	}
+	i := p.find(c.String(), workers)
 	if i < 0 {
-		return fmt.Errorf("baseline %q: this codec is not measured with %d workers", p.Baseline, workers)
+		return fmt.Errorf("baseline %q: this codec has one worker", p.Baseline)
 	}
 	p.baseline = p.candidates[i]
 	return nil
+}
+
+// codecNamed is the codec of a candidate, which may be a custom one, or any other that this package knows.
+func (p *plan) codecNamed(name string) (Codec, error) {
+	if i := p.find(name, 0); i >= 0 {
+		return p.candidates[i].codec, nil
+	}
+	return parseOne(name)
+}
+
+func parseOne(name string) (Codec, error) {
+	codecs, err := ParseCodecs(name)
+	if err != nil {
+		return Codec{}, err
+	}
+	if len(codecs) != 1 {
+		return Codec{}, fmt.Errorf("%q is more than one codec", name)
+	}
+	return codecs[0], nil
 }
 
 // CheckBaseline returns an error if text is not CODEC[:LEVEL][@WORKERS] with a codec that this package knows.
@@ -167,10 +183,7 @@ func CheckBaseline(text string) error {
 	if err != nil {
 		return err
 	}
-	codecs, err := ParseCodecs(name)
-	if err == nil && len(codecs) != 1 {
-		err = fmt.Errorf("%q is more than one codec", name)
-	}
+	_, err = parseOne(name)
 	return err
 }
 

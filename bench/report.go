@@ -14,7 +14,7 @@ type Report struct {
 	Time     time.Time   `json:"time"`
 	Lbuild   string      `json:"lbuild,omitempty"` // version
 	Machine  Machine     `json:"machine"`
-	Runs     int         `json:"runs"`     // of each candidate
+	Runs     int         `json:"runs"`     // of each candidate; of the last input there are fewer if Run failed
 	Baseline string      `json:"baseline"` // label of the candidate that ratios are to
 	Missing  []string    `json:"missing"`  // codecs left out of the defaults because they are not on PATH
 	Inputs   []InputInfo `json:"inputs"`

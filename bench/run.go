@@ -18,7 +18,7 @@ type Options struct {
 	// Runs is how many times each is measured. Default: 3.
 	Runs int
 	// Baseline is what the others are compared with, as CODEC[:LEVEL][@WORKERS]; without workers it is the fewest. It is
-	// measured also when Codecs lacks it. Default: std/gzip, which other builders pack with.
+	// measured also when Codecs or Workers lack it. Default: std/gzip, which other builders pack with.
 	Baseline string
 	// Child is a command line that calls the function Child with the arguments that follow it. Each pass of a library then
 	// has a process of its own, so that its memory is known. Default: passes run in this process and their memory is not
@@ -48,6 +48,9 @@ var ErrCorrupt = errors.New("what came out of decompression is not what went in"
 // Run measures: for each input, the first run of all candidates, then the second of all, so that what disturbs the
 // machine for a while disturbs all of them. Each result is decompressed and compared with the input; one that differs
 // ends Run with ErrCorrupt. When the context ends, Run ends the processes that it started, and returns its cause.
+//
+// With an error the report has the inputs that were done, and of the one that failed the runs that all candidates had;
+// it is nil if there are none.
 func Run(ctx context.Context, opts Options) (*Report, error) {
 	p, err := newPlan(ctx, opts)
 	if err != nil {
@@ -57,10 +60,13 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 		Time: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Lbuild: opts.Version,
 		Runs: p.Runs, Baseline: p.baseline.label(), Missing: append([]string{}, p.missing...), // in JSON an empty list, and no null
 	}
-	r := &runner{plan: p, total: len(p.Inputs) * len(p.candidates) * p.Runs}
+	r := &runner{plan: p, total: len(p.Inputs) * len(p.candidates) * p.Runs, report: report}
 	for _, input := range p.Inputs {
-		if err := r.input(ctx, input, report); err != nil {
-			return nil, fmt.Errorf("input %s: %w", input.Name, err)
+		if err := r.input(ctx, input); err != nil {
+			if len(report.Results) == 0 {
+				report = nil
+			}
+			return report, fmt.Errorf("input %s: %w", input.Name, err)
 		}
 	}
 	r.tell(Progress{})
@@ -71,6 +77,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 type runner struct {
 	*plan
 	done, total int // measurements
+	report      *Report
 }
 
 func (r *runner) tell(p Progress) {
@@ -80,34 +87,56 @@ func (r *runner) tell(p Progress) {
 	}
 }
 
-// input measures all candidates on one input and adds their results to report.
-func (r *runner) input(ctx context.Context, input Input, report *Report) (err error) {
+// input measures all candidates on one input and adds their results to the report, also with an error.
+func (r *runner) input(ctx context.Context, input Input) (err error) {
 	r.tell(Progress{Input: input.Name})
 	b, err := newBay(ctx, r.Dir, input)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	results := make([]Result, len(r.candidates))
-	for run := range r.Runs {
-		for i, c := range r.candidates {
-			r.tell(Progress{Input: input.Name, Codec: c.codec.String(), Workers: c.workers, Run: run + 1})
-			sample, err := b.measure(ctx, c, r.Child)
-			if err != nil {
-				return fmt.Errorf("%s: %w", c.label(), err)
-			}
-			results[i].Samples = append(results[i].Samples, sample)
-			r.done++
+	var rounds [][]Sample
+	for err == nil && len(rounds) < r.Runs {
+		var round []Sample
+		if round, err = r.round(ctx, b, Progress{Input: input.Name, Run: len(rounds) + 1}); err == nil {
+			rounds = append(rounds, round)
 		}
 	}
-	for i, c := range r.candidates {
-		results[i].Input, results[i].Codec, results[i].Workers = input.Name, c.codec.String(), c.workers
-		results[i].Parallel, results[i].Version = c.engine.parallel(), c.version
+	if len(rounds) > 0 {
+		r.add(input, b, rounds)
 	}
-	report.Inputs = append(report.Inputs, InputInfo{
+	return err
+}
+
+// round measures each candidate once.
+func (r *runner) round(ctx context.Context, b *bay, p Progress) ([]Sample, error) {
+	var samples []Sample
+	for _, c := range r.candidates {
+		p.Codec, p.Workers = c.codec.String(), c.workers
+		r.tell(p)
+		sample, err := b.measure(ctx, c, r.Child)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.label(), err)
+		}
+		samples = append(samples, sample)
+		r.done++
+	}
+	return samples, nil
+}
+
+// add puts what was measured on an input into the report.
+func (r *runner) add(input Input, b *bay, rounds [][]Sample) {
+	r.report.Inputs = append(r.report.Inputs, InputInfo{
 		Name: input.Name, Corpus: input.Corpus, Seed: input.Seed, Size: b.size, Digest: b.digest,
 	})
-	report.Results = append(report.Results, results...)
-	report.summarize()
-	return nil
+	for i, c := range r.candidates {
+		result := Result{
+			Input: input.Name, Codec: c.codec.String(), Workers: c.workers, Parallel: c.engine.parallel(), Version: c.version,
+		}
+		for _, round := range rounds {
+			result.Samples = append(result.Samples, round[i])
+		}
+		r.report.Results = append(r.report.Results, result)
+	}
+	r.report.summarize()
 }

@@ -8,11 +8,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
 	"github.com/lbuild/lbuild/bench/corpus"
@@ -143,6 +145,64 @@ func TestFailuresNameTheCandidate(t *testing.T) {
 	}
 }
 
+// TestFailuresLeaveWhatWasMeasured fails late: in the third input, or in the second of its runs.
+func TestFailuresLeaveWhatWasMeasured(t *testing.T) {
+	cause := errors.New("no more room")
+	full := Input{Name: "full", Write: func(context.Context, io.Writer) error { return cause }}
+	failsAfter := func(passes int) Codec {
+		return copies("failing", func(c *Custom) {
+			c.NewWriter = func(w io.Writer, _, _ int) (io.WriteCloser, error) {
+				if passes--; passes < 0 {
+					return nil, cause
+				}
+				return newCopy(w, 0, 0)
+			}
+		})
+	}
+	other := tiny(t)
+	other.Name = "other"
+	for _, c := range []struct {
+		name   string
+		inputs []Input
+		codec  Codec
+		want   []string
+	}{
+		{"in an input", []Input{tiny(t), other, full}, failsAfter(99), []string{"text none 3", "text failing 3", "other none 3", "other failing 3"}},
+		{"in a run", []Input{tiny(t), other}, failsAfter(4), []string{"text none 3", "text failing 3", "other none 1", "other failing 1"}},
+		{"in the first run", []Input{tiny(t)}, failsAfter(0), nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			report, err := Run(context.Background(), Options{Inputs: c.inputs, Codecs: []Codec{{Name: None}, c.codec}, Baseline: None, Dir: t.TempDir()})
+			if !errors.Is(err, cause) {
+				t.Errorf("error is %v, want %v", err, cause)
+			}
+			if (report == nil) != (c.want == nil) {
+				t.Fatalf("report %v, want the results %v", report, c.want)
+			}
+			if report == nil {
+				return
+			}
+			var got []string
+			for _, r := range report.Results {
+				got = append(got, fmt.Sprintln(r.Input, r.Codec, len(r.Samples)))
+				if r.Speed <= 0 || r.SizeRatio != 1 {
+					t.Errorf("%s on %s is not summed up: %+v", r.Codec, r.Input, r)
+				}
+			}
+			if diff := cmp.Diff(strings.Join(c.want, "\n")+"\n", strings.Join(got, "")); diff != "" {
+				t.Errorf("results (-want +got):\n%s", diff)
+			}
+			var table strings.Builder
+			if err := report.WriteTable(&table); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := strings.Contains(table.String(), "only 1 of 3 runs"), c.name == "in a run"; got != want {
+				t.Errorf("the table says that runs are missing: %v, want %v", got, want)
+			}
+		})
+	}
+}
+
 func TestCancelEndsLibraries(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	for _, codec := range libraries(t) {
@@ -208,6 +268,30 @@ func TestBaselineIsMeasuredToo(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" || err == nil && p.baseline.label() != want[len(want)-1] {
 			t.Errorf("baseline %q: %v, candidates (-want +got):\n%s", text, err, diff)
+		}
+	}
+}
+
+func TestBaselineIsTheSameWithAndWithoutItsDefaultLevel(t *testing.T) {
+	for text, want := range map[string][]string{
+		"pgzip":     {"pgzip:6@2", "pgzip:6@4"},
+		"pgzip@4":   {"pgzip:6@2", "pgzip:6@4"},
+		"pgzip@8":   {"pgzip:6@2", "pgzip:6@4", "pgzip:6@8"},
+		"pgzip:6@8": {"pgzip:6@2", "pgzip:6@4", "pgzip:6@8"},
+		"pgzip:6@1": {"pgzip:6@2", "pgzip:6@4", "pgzip:6@1"},
+		"pgzip:2@1": {"pgzip:6@2", "pgzip:6@4", "pgzip:2@1"},
+	} {
+		p, err := newPlan(context.Background(), Options{Codecs: []Codec{{Name: Pgzip}}, Workers: []int{2, 4}, Baseline: text})
+		if err != nil {
+			t.Errorf("baseline %q: %v", text, err)
+			continue
+		}
+		var got []string
+		for _, c := range p.candidates {
+			got = append(got, c.label())
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("baseline %q, candidates (-want +got):\n%s", text, diff)
 		}
 	}
 }
@@ -279,7 +363,15 @@ func TestFilesAreDecompressedFirst(t *testing.T) {
 	if err := errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"a.tar": plain, "a.tar.gz": zipped.Bytes()} {
+	encoder, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := encoder.EncodeAll(plain, nil)
+	skipped := []byte{0x5e, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 'a', 'b', 'c'}
+	for name, data := range map[string][]byte{
+		"a.tar": plain, "a.tar.gz": zipped.Bytes(), "a.tar.zst": frame, "skipped.tar.zst": slices.Concat(skipped, frame),
+	} {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, data, 0o644); err != nil {
 			t.Fatal(err)

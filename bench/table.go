@@ -63,11 +63,16 @@ func (r *Report) writeInput(b *strings.Builder, in InputInfo) {
 	if in.Corpus {
 		fmt.Fprintf(b, ", seed %d", in.Seed)
 	}
-	fmt.Fprintf(b, ": %.1f MB\n", float64(in.Size)/megabyte)
+	fmt.Fprintf(b, ": %.1f MB", float64(in.Size)/megabyte)
+	results := r.Of(in.Name)
+	if len(results) > 0 && len(results[0].Samples) < r.Runs {
+		fmt.Fprintf(b, ", only %d of %d runs", len(results[0].Samples), r.Runs)
+	}
+	b.WriteByte('\n')
 	rows := [][]string{{
 		"codec", "workers", "MB", "of input", "×size", "seconds", "spread", "MB/s", "×speed", "cpu s", "×cpu", "unpack MB/s", "memory MB",
 	}}
-	for _, x := range r.Of(in.Name) {
+	for _, x := range results {
 		rows = append(rows, row(x))
 	}
 	writeRows(b, rows)

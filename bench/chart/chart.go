@@ -19,8 +19,8 @@ import (
 	"github.com/lbuild/lbuild/bench"
 )
 
-// Write draws each input of a report into dir, which it makes: speed against size, and speed against workers where there
-// is more than one number of them. Each chart is an SVG and a PNG. An input that was only copied has none. The paths of
+// Write draws each input of a report into dir, which it makes: speed against size, and speed against workers where a
+// codec has more than one number of them. Each chart is an SVG and a PNG. An input that was only copied has none. The paths of
 // the files are returned in the order in which they were written, also with an error.
 func Write(dir string, r *bench.Report) (files []string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {

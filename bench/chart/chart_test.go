@@ -88,6 +88,37 @@ func TestNothingIsDrawnOfAReportOfCopies(t *testing.T) {
 	}
 }
 
+func TestWorkersAreDrawnOnlyWhereACodecHasSeveral(t *testing.T) {
+	result := func(codec string, workers int) bench.Result {
+		return bench.Result{Input: "x", Codec: codec, Workers: workers, Parallel: codec != "std/gzip:6", Ratio: 0.4, Speed: 10}
+	}
+	for _, c := range []struct {
+		name    string
+		results []bench.Result
+		want    bool
+	}{
+		{"one number, and a codec of one thread", []bench.Result{result("std/gzip:6", 1), result("pgzip:6", 4)}, false},
+		{"a number each", []bench.Result{result("pgzip:6", 1), result("pgzip:5", 4)}, false},
+		{"two numbers", []bench.Result{result("std/gzip:6", 1), result("pgzip:6", 2), result("pgzip:6", 4)}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := workersDiffer(c.results); got != c.want {
+				t.Errorf("drawn: %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestLinesGoFromFewWorkersToMany(t *testing.T) {
+	f := workersChart("x", []bench.Result{
+		{Codec: "pgzip:6", Workers: 2, Speed: 20}, {Codec: "pgzip:6", Workers: 4, Speed: 40}, {Codec: "pgzip:6", Workers: 1, Speed: 10},
+	})
+	want := []point{{x: 1, y: 10}, {x: 2, y: 20}, {x: 4, y: 40}}
+	if diff := cmp.Diff(want, f.series[0].points, cmp.AllowUnexported(point{})); diff != "" {
+		t.Errorf("points (-want +got):\n%s", diff)
+	}
+}
+
 func isPNG(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Open(path)

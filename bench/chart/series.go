@@ -67,12 +67,21 @@ func workersChart(title string, results []bench.Result) figure {
 		f.series[i].points = append(f.series[i].points, point{x: float64(x.Workers), y: x.Speed})
 	}
 	slices.Sort(f.xTicks)
+	for _, s := range f.series { // a baseline's workers come last
+		slices.SortStableFunc(s.points, func(a, b point) int { return cmp.Compare(a.x, b.x) })
+	}
 	return f
 }
 
-// workersDiffer reports whether results have several numbers of workers.
+// workersDiffer reports whether any codec has several numbers of workers. Those that cannot use them count as one.
 func workersDiffer(results []bench.Result) bool {
-	return slices.ContainsFunc(results, func(x bench.Result) bool { return x.Workers != results[0].Workers })
+	first := map[string]int{} // of a codec
+	return slices.ContainsFunc(results, func(x bench.Result) bool {
+		if _, ok := first[x.Codec]; !ok {
+			first[x.Codec] = x.Workers
+		}
+		return x.Parallel && x.Workers != first[x.Codec]
+	})
 }
 
 // split takes the level off a codec.

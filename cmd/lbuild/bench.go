@@ -38,6 +38,7 @@ type benchFlags struct {
 	corpora          []string
 	size             string
 	seed             uint64
+	ofCorpus         bool // the size or the seed was given
 	images, layers   []string
 	codecs           []string
 	workers          []int
@@ -55,6 +56,7 @@ func newBenchCommand(a *app) *cobra.Command {
 		Long:    benchLong,
 		Example: benchExample,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			f.ofCorpus = cmd.Flags().Changed("size") || cmd.Flags().Changed("seed")
 			b, err := f.parse(args)
 			if err != nil {
 				return usage(cmd, err)
@@ -136,7 +138,7 @@ func (f *benchFlags) parse(paths []string) (*benchmark, error) {
 	if err := bench.CheckBaseline(f.baseline); err != nil {
 		return nil, fmt.Errorf("--baseline: %w", err)
 	}
-	return b, errors.Join(b.addInputs(f, paths), b.addGoals(f))
+	return b, errors.Join(b.addInputs(f, paths), b.addGoals(f), b.checkOutputs())
 }
 
 func (b *benchmark) addGoals(f *benchFlags) error {
@@ -160,7 +162,7 @@ func (b *benchmark) addGoals(f *benchFlags) error {
 	return nil
 }
 
-// bench measures, and writes what was asked for.
+// bench measures, and writes what was asked for, also of a benchmark that failed late.
 func (a *app) bench(ctx context.Context, b *benchmark) error {
 	a.setLogging()
 	self, err := os.Executable()
@@ -169,37 +171,33 @@ func (a *app) bench(ctx context.Context, b *benchmark) error {
 	}
 	b.opts.Child = []string{self, benchPassName}
 	report, err := a.measure(ctx, b)
-	if err != nil {
+	if report == nil {
 		return err
 	}
-	if err := report.WriteTable(a.stdout); err != nil {
-		return err
-	}
-	if err := b.writeFiles(a, report); err != nil {
-		return err
+	written := errors.Join(report.WriteTable(a.stdout), b.writeFiles(a, report))
+	if err := errors.Join(err, written); err != nil {
+		return err // and no recommendation: what is best may be among what is missing
 	}
 	return a.recommend(b, report)
 }
 
+// writeFiles writes what it can, whatever fails.
 func (b *benchmark) writeFiles(a *app, report *bench.Report) error {
+	var errs []error
 	if b.json != "" {
-		if err := writeWhole(b.json, report.WriteJSON); err != nil {
-			return err
-		}
+		errs = append(errs, writeWhole(b.json, report.WriteJSON))
 	}
 	if b.csv != "" {
-		if err := writeWhole(b.csv, report.WriteCSV); err != nil {
-			return err
+		errs = append(errs, writeWhole(b.csv, report.WriteCSV))
+	}
+	if b.plots != "" {
+		files, err := chart.Write(b.plots, report)
+		for _, file := range files {
+			fmt.Fprintln(a.stderr, "wrote", file)
 		}
+		errs = append(errs, err)
 	}
-	if b.plots == "" {
-		return nil
-	}
-	files, err := chart.Write(b.plots, report)
-	for _, file := range files {
-		fmt.Fprintln(a.stderr, "wrote", file)
-	}
-	return err
+	return errors.Join(errs...)
 }
 
 // recommend ends the output with what to take.

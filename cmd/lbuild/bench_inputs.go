@@ -41,6 +41,9 @@ func (b *benchmark) addInputs(f *benchFlags, paths []string) error {
 	if len(paths)+len(f.images)+len(f.layers)+len(f.corpora) == 0 {
 		f.corpora = []string{corpus.Mixed}
 	}
+	if len(f.corpora) == 0 && f.ofCorpus {
+		return errors.New("--size and --seed are of a corpus, and what is compressed is not one (see --corpus)")
+	}
 	return b.addCorpora(f)
 }
 
@@ -49,18 +52,28 @@ func (b *benchmark) addCorpora(f *benchFlags) error {
 	if err != nil || size < 1 || strings.ContainsAny(f.size, "iI") { // MiB would be taken for MB
 		return fmt.Errorf("--size %q: want bytes, or a number with kB, MB or GB", f.size)
 	}
-	names := f.corpora
-	if slices.Contains(names, allCorpora) {
-		names = corpus.Names()
+	inputs, err := namedCorpora(f.corpora, corpus.Spec{Seed: f.seed, Size: size})
+	if err == nil && slices.Contains(f.corpora, allCorpora) {
+		inputs, err = namedCorpora(corpus.Names(), corpus.Spec{Seed: f.seed, Size: size})
 	}
+	b.opts.Inputs = append(b.opts.Inputs, inputs...)
+	return err
+}
+
+// namedCorpora leaves out what stands for all of them.
+func namedCorpora(names []string, spec corpus.Spec) (inputs []bench.Input, _ error) {
 	for _, name := range names {
-		input, err := bench.Corpus(corpus.Spec{Name: name, Seed: f.seed, Size: size})
-		if err != nil {
-			return fmt.Errorf("--corpus: %w", err)
+		if name == allCorpora {
+			continue
 		}
-		b.opts.Inputs = append(b.opts.Inputs, input)
+		spec.Name = name
+		input, err := bench.Corpus(spec)
+		if err != nil {
+			return nil, fmt.Errorf("--corpus: %w", err)
+		}
+		inputs = append(inputs, input)
 	}
-	return nil
+	return inputs, nil
 }
 
 // measure runs the benchmark, with the store open if it needs it.
@@ -73,7 +86,8 @@ func (a *app) measure(ctx context.Context, b *benchmark) (report *bench.Report, 
 		return err
 	}
 	if len(b.images)+len(b.layers) == 0 {
-		return report, run()
+		err = run()
+		return report, err
 	}
 	err = a.withStore(ctx, func(ctx context.Context, store *snapshot.Store) error {
 		inputs, err := storeInputs(ctx, store, b)

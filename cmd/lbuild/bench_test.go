@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +20,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lbuild/lbuild/bench"
+	"github.com/lbuild/lbuild/build"
 )
 
 // checkCSV compares the number of lines, and asks for columns in which every line has something: csv FILE LINES COLUMN…
@@ -40,6 +47,18 @@ func checkCSV(ts *testscript.TestScript, neg bool, args []string) {
 				ts.Fatalf("line %d has no %s", n+1, column)
 			}
 		}
+	}
+}
+
+func TestBenchPassesHaveNoMemoryLimit(t *testing.T) {
+	t.Setenv("GOMEMLIMIT", "")
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	limitMemory(build.DefaultMemory)
+	cmd := newBenchPassCommand(&app{})
+	cmd.PreRun(cmd, nil)
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		t.Errorf("the limit is %d bytes, want none", limit)
 	}
 }
 
@@ -75,6 +94,43 @@ func TestBenchEndsOnSignals(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestInterruptedBenchWritesTheRunsThatWereDone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "b.json")
+	cmd := exec.Command("lbuild", "bench", "--size", "100kB", "--runs", "99999", "--codecs", "none,std/gzip", "--json", file)
+	var stdout bytes.Buffer
+	cmd.Stdout = &stdout
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var last string
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		if last = lines.Text(); last == "mixed: run 3" {
+			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	exit, ok := errors.AsType[*exec.ExitError](cmd.Wait())
+	if !ok || exit.ExitCode() != 130 || last != "error: interrupted" {
+		t.Errorf("ended with %v and %q, want status 130", exit, last)
+	}
+	if !strings.Contains(stdout.String(), " of 99999 runs\n") || strings.Contains(stdout.String(), "Take:") {
+		t.Errorf("stdout:\n%s", &stdout)
+	}
+	var report bench.Report
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(text, &report)
+	}
+	if err != nil || len(report.Results) != 2 || len(report.Results[0].Samples) < 2 {
+		t.Errorf("error %v, results %+v", err, report.Results)
 	}
 }
 
