@@ -84,13 +84,13 @@ bin/tools/%: $(TOOLS)
 	CGO_ENABLED=0 $(GO) build -modfile=$(TOOLS) -o $@ $(PACKAGE)
 	@touch $@
 
-# BENCH holds flags for lbuild bench. See docs/bench.md.
-BENCH ?=
+# BENCH holds flags for lbuild bench: what to measure, and how often. See docs/bench.md.
+BENCH ?= --seed 1 --size 64MB --runs 3
 .PHONY: bench
 bench: bin/lbuild ## how fast layers are packed, and codecs compared: figures and charts in out/bench
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./bench/...
 	@mkdir -p out/bench
-	bin/lbuild bench --seed 1 --size 64MB --runs 3 --json out/bench/report.json --csv out/bench/runs.csv --plots out/bench $(BENCH)
+	bin/lbuild bench --json out/bench/report.json --csv out/bench/runs.csv --plots out/bench $(BENCH)
 
 .PHONY: compare
 compare: build ## measure lbuild beside other builders, an hour or two: docs/performance.md
