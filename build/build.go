@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/lbuild/lbuild/build/internal/cache"
 	"github.com/lbuild/lbuild/build/internal/remote"
@@ -26,7 +27,8 @@ type Builder struct {
 	store  *snapshot.Store
 	remote *remote.Client
 	cache  *cache.Cache
-	budget *budget // of the layers of all builds
+	budget *budget      // of the layers of all builds
+	builds atomic.Int64 // begun so far
 	opts   Options
 }
 

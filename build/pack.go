@@ -52,7 +52,7 @@ func packKey(name, variant string) string { return name + " " + variant }
 
 // packNow walks the snapshot, writes the layer into the store and says so.
 func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compression) (cache.Layer, error) {
-	workers, release, err := s.budget.room(ctx, made.history, c)
+	workers, release, err := s.budget.room(ctx, turn{s.number, made.history}, c)
 	if err != nil {
 		return cache.Layer{}, err
 	}

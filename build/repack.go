@@ -56,7 +56,7 @@ func (s *session) baseLayer(ctx context.Context, base *baseImage, i int, c compr
 
 // recompress stores a layer of the base in another compression. The tar inside stays the same, so its diff-id does.
 func (s *session) recompress(ctx context.Context, l Layer, rank int, desc ocispec.Descriptor, c compress.Compression) (_ Layer, err error) {
-	workers, release, err := s.budget.room(ctx, rank, c)
+	workers, release, err := s.budget.room(ctx, turn{s.number, rank}, c)
 	if err != nil {
 		return l, err
 	}
