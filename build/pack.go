@@ -50,30 +50,37 @@ func (s *session) pack(ctx context.Context, made madeStep, c compress.Compressio
 // packKey is what a session knows a layer by.
 func packKey(name, variant string) string { return name + " " + variant }
 
-// packNow walks the snapshot, writes the layer into the store and says so.
-func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compression) (cache.Layer, error) {
+// packNow walks the snapshot and writes the layer into the store, as soon as there is room.
+func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compression) (l cache.Layer, err error) {
 	workers, release, err := s.budget.room(ctx, turn{s.number, made.history}, c)
 	if err != nil {
 		return cache.Layer{}, err
 	}
 	defer release()
+	err = s.tell(ctx, Event{ID: made.id, Line: made.line}, func() (done Event, err error) {
+		if l, err = s.writeLayer(ctx, made, c, workers); err != nil {
+			return done, err
+		}
+		done = Event{Seconds: l.Seconds, Unchanged: l.Unchanged, UnchangedBytes: l.UnchangedBytes, ReusedBytes: l.ReusedBytes}
+		if l.Entries > 0 {
+			done.Digest, done.Size, done.UncompressedSize = string(l.Digest), l.Size, l.UncompressedSize
+		}
+		return done, nil
+	})
+	return l, err
+}
+
+// tell packs a layer, and says before that it begins and after how it ended: with what pack returns, or with its error.
+func (s *session) tell(ctx context.Context, of Event, pack func() (done Event, err error)) error {
 	started := time.Now()
-	s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: StateStarted})
-	l, err := s.writeLayer(ctx, made, c, workers)
-	if err != nil {
-		state := outcome(ctx, err, time.Since(started)).State
-		s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: state, Text: err.Error()})
-		return cache.Layer{}, err
+	s.events.emit(Event{Type: EventPack, ID: of.ID, Line: of.Line, State: StateStarted})
+	end, err := pack()
+	if end.State = StateDone; err != nil {
+		end = Event{State: outcome(ctx, err, time.Since(started)).State, Text: err.Error()}
 	}
-	done := Event{
-		Type: EventPack, ID: made.id, Line: made.line, State: StateDone, Seconds: l.Seconds,
-		Unchanged: l.Unchanged, UnchangedBytes: l.UnchangedBytes, ReusedBytes: l.ReusedBytes,
-	}
-	if l.Entries > 0 {
-		done.Digest, done.Size, done.UncompressedSize = string(l.Digest), l.Size, l.UncompressedSize
-	}
-	s.events.emit(done)
-	return l, nil
+	end.Type, end.ID, end.Line = EventPack, of.ID, of.Line
+	s.events.emit(end)
+	return err
 }
 
 // writeLayer packs the snapshot into a blob of the store, and records it.
