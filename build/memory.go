@@ -68,22 +68,25 @@ func (t turn) compare(other turn) int {
 // claim is a layer that waits.
 type claim struct {
 	turn
+	beside  int64 // bytes that it takes for itself, whatever its workers take
 	each    int64 // bytes that a worker takes
 	ready   chan struct{}
 	workers int // that it got, before ready was closed
 }
 
 // bytes are what a layer takes with so many workers.
-func (c *claim) bytes(workers int) int64 { return layerMemory + int64(workers)*c.each }
+func (c *claim) bytes(workers int) int64 { return c.beside + int64(workers)*c.each }
 
 func newBudget(memory int64, layers int) *budget {
 	return &budget{memory: memory, layers: layers, cores: runtime.GOMAXPROCS(0)}
 }
 
 // room waits until it is a layer's turn to be packed, and says with how many workers. The caller releases it. Bytes never
-// depend on what it says.
-func (b *budget) room(ctx context.Context, t turn, c compress.Compression) (workers int, release func(), err error) {
-	mine := &claim{turn: t, each: c.WorkerMemory(), ready: make(chan struct{})}
+// depend on what it says. What is read is decompressed in a window of so many bytes, 0 for none; where the budget has no
+// room for all of it, the layer is packed alone.
+func (b *budget) room(ctx context.Context, t turn, c compress.Compression, window int64) (workers int, release func(), err error) {
+	window = max(0, min(window, b.memory-leastMemory(c)))
+	mine := &claim{turn: t, beside: layerMemory + window, each: c.WorkerMemory(), ready: make(chan struct{})}
 	b.join(mine)
 	select {
 	case <-mine.ready:
@@ -157,7 +160,7 @@ func (b *budget) fitting(c *claim) int {
 	if c.each == 0 {
 		return want
 	}
-	return min(want, int((free-layerMemory)/c.each))
+	return min(want, int((free-c.beside)/c.each))
 }
 
 // peak is the most that was taken at any time, in bytes.

@@ -52,7 +52,7 @@ func packKey(name, variant string) string { return name + " " + variant }
 
 // packNow walks the snapshot and writes the layer into the store, as soon as there is room.
 func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compression) (l cache.Layer, err error) {
-	workers, release, err := s.budget.room(ctx, turn{s.number, made.history}, c)
+	workers, release, err := s.budget.room(ctx, turn{s.number, made.history}, c, 0)
 	if err != nil {
 		return cache.Layer{}, err
 	}

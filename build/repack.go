@@ -66,7 +66,11 @@ func (p place) rank() int { return p.n - 1 - p.of }
 
 // repackNow packs a layer of the base anew, as soon as there is room.
 func (s *session) repackNow(ctx context.Context, l Layer, at place, desc ocispec.Descriptor, c compress.Compression) (Layer, error) {
-	workers, release, err := s.budget.room(ctx, turn{s.number, at.rank()}, c)
+	window, err := s.window(ctx, desc)
+	if err != nil {
+		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
+	}
+	workers, release, err := s.budget.room(ctx, turn{s.number, at.rank()}, c, window)
 	if err != nil {
 		return l, err
 	}
@@ -80,6 +84,16 @@ func (s *session) repackNow(ctx context.Context, l Layer, at place, desc ocispec
 		}, nil
 	})
 	return l, err
+}
+
+// window is that of a blob of the store.
+func (s *session) window(ctx context.Context, desc ocispec.Descriptor) (int64, error) {
+	blob, err := s.store.Content().ReaderAt(ctx, desc)
+	if err != nil {
+		return 0, err
+	}
+	size, err := window(blob)
+	return size, errors.Join(err, blob.Close())
 }
 
 // recompress stores a layer of the base in another compression. The tar inside stays the same, so its diff-id does.
