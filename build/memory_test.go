@@ -130,7 +130,7 @@ func TestLayersOfTheOldestBuildAreNext(t *testing.T) {
 // waitForQueue waits until n layers wait.
 func waitForQueue(t *testing.T, b *budget, n int) {
 	t.Helper()
-	for range 1000 {
+	for range 10_000 {
 		b.mu.Lock()
 		got := len(b.queue)
 		b.mu.Unlock()

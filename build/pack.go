@@ -52,11 +52,15 @@ func packKey(name, variant string) string { return name + " " + variant }
 
 // packNow walks the snapshot and writes the layer into the store, as soon as there is room.
 func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compression) (l cache.Layer, err error) {
+	asked := time.Now()
 	workers, release, err := s.budget.room(ctx, turn{s.number, made.history}, c, 0)
 	if err != nil {
 		return cache.Layer{}, err
 	}
 	defer release()
+	if made.bare != nil {
+		*made.bare.started = made.bare.started.Add(time.Since(asked))
+	}
 	err = s.tell(ctx, Event{ID: made.id, Line: made.line}, func() (done Event, err error) {
 		if l, err = s.writeLayer(ctx, made, c, workers); err != nil {
 			return done, err
