@@ -102,7 +102,7 @@ func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Comp
 	var stats diff.Stats
 	changes := diff.Upper(ctx, diff.UpperOptions{
 		Upper: dirs.Upper, Lower: dirs.Lower, UserXattr: dirs.UserXattr, Whiteouts: s.req.Whiteouts, Epoch: s.req.Epoch,
-		Warn: func(w diff.Warning) { s.warn(made.line, w.String()) }, Stats: &stats,
+		Warn: s.warnOnce(made), Stats: &stats,
 	})
 	if made.bare != nil {
 		changes = made.bare.placed.Changes(changes)
@@ -126,6 +126,14 @@ func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Comp
 		s.keepBlocks(known, l.Digest)
 	}
 	return l, err
+}
+
+// warnOnce tells what a layer cannot hold of a snapshot. Each compression walks it, and only the first one tells.
+func (s *session) warnOnce(made madeStep) func(diff.Warning) {
+	if _, told := s.warned.LoadOrStore(made.Snapshot, true); told {
+		return nil
+	}
+	return func(w diff.Warning) { s.warn(made.line, w.String()) }
 }
 
 // keepBlocks remembers the packed blocks of a blob. Without them the next layer takes longer, and nothing else.

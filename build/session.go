@@ -51,6 +51,7 @@ type session struct {
 	trunks once[digest.Digest, string] // snapshots of unpacked images, by manifest
 	flight once[cache.Key, cache.Step] // steps that run, by the key that they are recorded under
 	packs  once[string, cache.Layer]   // packed layers, by snapshot and variant
+	warned sync.Map                    // names of the snapshots that were walked for a layer
 
 	repacks once[string, Layer] // layers of a base that were packed anew, by digest and compression
 	pushes  []*push             // to registries, in the order of the outputs
