@@ -19,9 +19,10 @@ import (
 // not into a workspace. What the workspace has is enough to know what changes. It is thrown away, and the step is
 // recorded with its layer. A later build that reads the tree unpacks the layer over the parent, or makes the step again.
 type bareTree struct {
-	dirs   snapshot.Dirs
-	placed *source.Placed
-	step   cache.Step // whole once it is kept
+	dirs    snapshot.Dirs
+	placed  *source.Placed
+	step    cache.Step // whole once it is kept
+	started *time.Time // of the step; later by the time for which the layer waits to be packed
 
 	// keep makes the blob of the layer whole and records it with the step, in one transaction.
 	keep func(context.Context, *snapshot.BlobWriter, cache.Layer) error
@@ -49,8 +50,8 @@ func (st *stage) layerIsEnough() bool {
 }
 
 // put makes the change in a workspace. Where the layer is enough it is packed and recorded here and now, and the result
-// is not nil: then the workspace has had its use.
-func (st *stage) put(ctx context.Context, c *change, ws *snapshot.Workspace, root string, started time.Time) (*bareTree, error) {
+// is not nil: then the workspace has had its use. If that has to wait, the step has started so much later.
+func (st *stage) put(ctx context.Context, c *change, ws *snapshot.Workspace, root string, started *time.Time) (*bareTree, error) {
 	if c.place == nil {
 		return nil, c.apply(ctx, root)
 	}
@@ -68,11 +69,12 @@ func (st *stage) put(ctx context.Context, c *change, ws *snapshot.Workspace, roo
 	for _, w := range placed.Warnings() {
 		st.s.warn(line(c.cmd), w.String())
 	}
-	bare := &bareTree{dirs: dirs, placed: placed, step: cache.Step{Snapshot: cache.BareName()}}
+	bare := &bareTree{dirs: dirs, placed: placed, step: cache.Step{Snapshot: cache.BareName()}, started: started}
 	bare.keep = func(ctx context.Context, blob *snapshot.BlobWriter, l cache.Layer) error {
-		return st.keepBare(ctx, c, &bare.step, started, blob, l)
+		return st.keepBare(ctx, c, bare, blob, l)
 	}
 	made := madeStep{Step: bare.step, id: st.id(), line: line(c.cmd), history: len(st.image.History), bare: bare}
+	st.s.events.packsItself(made.id)
 	l, err := st.s.pack(ctx, made, st.s.compressions()[0])
 	if err == nil && l.Entries == 0 {
 		return nil, nil // nothing changed, so nothing was left out either: the workspace is whole
@@ -81,14 +83,15 @@ func (st *stage) put(ctx context.Context, c *change, ws *snapshot.Workspace, roo
 }
 
 // keepBare completes the step and records it with its layer alone. It keeps nothing of a step that changed nothing.
-func (st *stage) keepBare(ctx context.Context, c *change, step *cache.Step, started time.Time, blob *snapshot.BlobWriter, l cache.Layer) error {
+func (st *stage) keepBare(ctx context.Context, c *change, bare *bareTree, blob *snapshot.BlobWriter, l cache.Layer) error {
 	if l.Entries == 0 {
 		return nil
 	}
 	if err := c.know(ctx); err != nil {
 		return err
 	}
-	step.Created, step.Seconds = now(), time.Since(started).Seconds()
+	step := &bare.step
+	step.Created, step.Seconds = now(), time.Since(*bare.started).Seconds()
 	step.Bare = &cache.Bare{Name: step.Snapshot, Variant: st.s.variant(st.s.compressions()[0]), Epoch: st.s.epoch()}
 	return st.s.cache.CommitBare(ctx, blob, st.recorded(c), c.shape, *step, l, uncompressed(l.DiffID))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/lbuild/lbuild/build/internal/cache"
 	"github.com/lbuild/lbuild/build/internal/remote"
@@ -26,7 +27,8 @@ type Builder struct {
 	store  *snapshot.Store
 	remote *remote.Client
 	cache  *cache.Cache
-	budget *budget // of the layers of all builds
+	budget *budget      // of the layers of all builds
+	builds atomic.Int64 // begun so far
 	opts   Options
 }
 
@@ -63,9 +65,10 @@ func OpenStore(ctx context.Context, root string, warn func(error)) (*snapshot.St
 	return snapshot.Open(ctx, snapshot.Options{Root: root, Reap: run.Reap, Warn: warn})
 }
 
-// Build makes what req asks for. On error the image has no name in the store, and files are whole or untouched, only a
-// directory of files (OutputLocal) may be half filled; outputs that were written before the one that failed stay, and
-// finished steps stay known, so that the next build goes on from there. Errors in a Buildfile are *buildfile.Error.
+// Build makes what req asks for. Names in the store come last, each in a transaction of its own: on an error before them the
+// image has none, on one among them it keeps those that it has. On error files are whole or untouched, only a directory of
+// files (OutputLocal) may be half filled; outputs that were written before the one that failed stay, and finished steps
+// stay known, so that the next build goes on from there. Errors in a Buildfile are *buildfile.Error.
 func (b *Builder) Build(ctx context.Context, req Request) (_ *Result, err error) {
 	s, ctx, err := b.open(ctx, req)
 	if err != nil {

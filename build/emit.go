@@ -26,6 +26,13 @@ func (e *emitter) emit(ev Event) {
 	}
 }
 
+// packsItself notes that a step begins to pack its own layer, or to wait until it may. Nobody is told.
+func (e *emitter) packsItself(step string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.overlap.packsItself(step, time.Now())
+}
+
 // work is how long layers were packed and blobs pushed so far.
 func (e *emitter) work() (packing, pushing Work) {
 	e.mu.Lock()

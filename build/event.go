@@ -38,7 +38,7 @@ type Event struct {
 	Time    time.Time `json:"time"`
 	Type    EventType `json:"type"`
 
-	ID      string  `json:"id,omitempty"`    // of the step, unique in a build, e.g. "builder 2/5", or "2/5" if the only stage has no name
+	ID      string  `json:"id,omitempty"`    // of the step, unique in a build, e.g. "builder 2/5", or "2/5" if the only stage has no name; or "base layer 3/5"
 	Stage   string  `json:"stage,omitempty"` // name or number
 	File    string  `json:"file,omitempty"`  // as typed after -f
 	Line    int     `json:"line,omitempty"`

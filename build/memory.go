@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -39,8 +40,8 @@ func (r Request) CheckMemory(memory int64) error {
 	return nil
 }
 
-// budget is what all layers that are packed at once may take. Who waits is served oldest first. It is safe for use by
-// several goroutines.
+// budget is what all layers that are packed at once may take. Who waits is served in the order of turns. It is safe for
+// use by several goroutines.
 type budget struct {
 	memory int64 // bytes
 	layers int   // at once
@@ -53,25 +54,39 @@ type budget struct {
 	queue   []*claim
 }
 
+// turn is the place of a layer among those that wait: builds one after the other, so that no later build holds an earlier
+// one up, and their layers by rank.
+type turn struct {
+	build int64 // number of the build
+	rank  int   // the lower, the sooner; negative for layers of the base
+}
+
+func (t turn) compare(other turn) int {
+	return cmp.Or(cmp.Compare(t.build, other.build), cmp.Compare(t.rank, other.rank))
+}
+
 // claim is a layer that waits.
 type claim struct {
-	rank    int   // the lower, the sooner
+	turn
+	beside  int64 // bytes that it takes for itself, whatever its workers take
 	each    int64 // bytes that a worker takes
 	ready   chan struct{}
 	workers int // that it got, before ready was closed
 }
 
 // bytes are what a layer takes with so many workers.
-func (c *claim) bytes(workers int) int64 { return layerMemory + int64(workers)*c.each }
+func (c *claim) bytes(workers int) int64 { return c.beside + int64(workers)*c.each }
 
 func newBudget(memory int64, layers int) *budget {
 	return &budget{memory: memory, layers: layers, cores: runtime.GOMAXPROCS(0)}
 }
 
-// room waits until a layer of this rank may be packed, and says with how many workers. The caller releases it. Bytes
-// never depend on what it says.
-func (b *budget) room(ctx context.Context, rank int, c compress.Compression) (workers int, release func(), err error) {
-	mine := &claim{rank: rank, each: c.WorkerMemory(), ready: make(chan struct{})}
+// room waits until it is a layer's turn to be packed, and says with how many workers. The caller releases it. Bytes never
+// depend on what it says. What is read is decompressed in a window of so many bytes, 0 for none; where the budget has no
+// room for all of it, the layer is packed alone.
+func (b *budget) room(ctx context.Context, t turn, c compress.Compression, window int64) (workers int, release func(), err error) {
+	window = max(0, min(window, b.memory-leastMemory(c)))
+	mine := &claim{turn: t, beside: layerMemory + window, each: c.WorkerMemory(), ready: make(chan struct{})}
 	b.join(mine)
 	select {
 	case <-mine.ready:
@@ -92,11 +107,14 @@ func (c *claim) collect() {
 	}
 }
 
-// join puts a claim behind those of its rank.
+// join puts a claim behind those of its turn.
 func (b *budget) join(c *claim) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	at, _ := slices.BinarySearchFunc(b.queue, c.rank+1, func(c *claim, rank int) int { return c.rank - rank })
+	at := len(b.queue)
+	for at > 0 && c.compare(b.queue[at-1].turn) < 0 {
+		at--
+	}
 	b.queue = slices.Insert(b.queue, at, c)
 	b.serve()
 }
@@ -113,8 +131,8 @@ func (b *budget) leave(c *claim) {
 	b.serve()
 }
 
-// serve gives the oldest claims as many workers as there are cores, as far as there is room. Nobody overtakes, so that
-// everybody's turn comes.
+// serve gives the first claims as many workers as there are cores, as far as there is room. Nobody overtakes, so that
+// everybody's turn comes: only those of earlier builds, and lower layers, join before one that waits.
 func (b *budget) serve() {
 	for len(b.queue) > 0 && b.packing < b.layers {
 		c := b.queue[0]
@@ -142,7 +160,7 @@ func (b *budget) fitting(c *claim) int {
 	if c.each == 0 {
 		return want
 	}
-	return min(want, int((free-layerMemory)/c.each))
+	return min(want, int((free-c.beside)/c.each))
 }
 
 // peak is the most that was taken at any time, in bytes.

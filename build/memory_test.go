@@ -40,7 +40,7 @@ func TestALayerGetsTheWorkersThatThereIsRoomFor(t *testing.T) {
 			b.cores = test.cores
 			var got []int
 			for range 2 {
-				workers, release, err := b.room(t.Context(), 0, c)
+				workers, release, err := b.room(t.Context(), turn{}, c, 0)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -60,31 +60,61 @@ func TestALayerGetsTheWorkersThatThereIsRoomFor(t *testing.T) {
 func TestALayerWithoutCompressionHasEveryCore(t *testing.T) {
 	b := newBudget(DefaultMemory, 1)
 	b.cores = 64
-	workers, release, err := b.room(t.Context(), 0, compression(t, "none"))
+	workers, release, err := b.room(t.Context(), turn{}, compression(t, "none"), 0)
 	if err != nil || workers != 64 || b.peak() != layerMemory {
 		t.Errorf("%d workers, %d bytes, %v", workers, b.peak(), err)
 	}
 	release()
 }
 
-func TestTheOldestLayerIsNext(t *testing.T) {
+func TestAWindowIsPartOfWhatALayerTakes(t *testing.T) {
+	gzip := compression(t, "gzip")
+	least := leastMemory(gzip)
+	for name, test := range map[string]struct {
+		memory, window, taken int64
+		together              bool
+	}{
+		"two fit":              {2*least + 200, 100, least + 100, true},
+		"only one fits":        {2*least + 199, 100, least + 100, false},
+		"it fills the budget":  {2*least + 100, least + 100, 2*least + 100, false},
+		"more than the budget": {2*least + 100, 128 << 20, 2*least + 100, false},
+		"there is no room":     {least, 100, least, false},
+	} {
+		b := newBudget(test.memory, 2)
+		b.cores = 1
+		_, release, err := b.room(t.Context(), turn{}, gzip, test.window)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.taken != test.taken {
+			t.Errorf("%s: it takes %d bytes, want %d", name, b.taken, test.taken)
+		}
+		second := &claim{beside: layerMemory + min(test.window, 100), each: gzip.WorkerMemory()}
+		if together := b.fitting(second) > 0; together != test.together {
+			t.Errorf("%s: room for a second: %t", name, together)
+		}
+		release()
+	}
+}
+
+func TestLayersOfTheOldestBuildAreNext(t *testing.T) {
 	b, c := newBudget(DefaultMemory, 1), compression(t, "gzip")
-	_, release, err := b.room(t.Context(), 5, c)
+	_, release, err := b.room(t.Context(), turn{}, c, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var waiting sync.WaitGroup
 	var mu sync.Mutex
-	var order []int
-	for n, rank := range []int{7, 3, 9, -1} {
+	var order []turn
+	for n, mine := range []turn{{1, 7}, {2, 0}, {1, 3}, {1, 12}, {3, -1}, {2, -2}, {1, -1}} {
 		waiting.Go(func() {
-			_, release, err := b.room(t.Context(), rank, c)
+			_, release, err := b.room(t.Context(), mine, c, 0)
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			mu.Lock()
-			order = append(order, rank)
+			order = append(order, mine)
 			mu.Unlock()
 			release()
 		})
@@ -92,7 +122,7 @@ func TestTheOldestLayerIsNext(t *testing.T) {
 	}
 	release()
 	waiting.Wait()
-	if diff := cmp.Diff([]int{-1, 3, 7, 9}, order); diff != "" {
+	if diff := cmp.Diff([]turn{{1, -1}, {1, 3}, {1, 7}, {1, 12}, {2, -2}, {2, 0}, {3, -1}}, order, cmp.AllowUnexported(turn{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
@@ -100,7 +130,7 @@ func TestTheOldestLayerIsNext(t *testing.T) {
 // waitForQueue waits until n layers wait.
 func waitForQueue(t *testing.T, b *budget, n int) {
 	t.Helper()
-	for range 1000 {
+	for range 10_000 {
 		b.mu.Lock()
 		got := len(b.queue)
 		b.mu.Unlock()
@@ -114,14 +144,14 @@ func waitForQueue(t *testing.T, b *budget, n int) {
 
 func TestACanceledLayerMakesRoomForThoseBehindIt(t *testing.T) {
 	b, c := newBudget(DefaultMemory, 1), compression(t, "gzip")
-	_, release, err := b.room(t.Context(), 0, c)
+	_, release, err := b.room(t.Context(), turn{}, c, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cause := errors.New("the build failed")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	failed := make(chan error)
-	go func() { _, _, err := b.room(ctx, 1, c); failed <- err }()
+	go func() { _, _, err := b.room(ctx, turn{}, c, 0); failed <- err }()
 	waitForQueue(t, b, 1)
 	cancel(cause)
 	if err := <-failed; !errors.Is(err, cause) {
@@ -129,7 +159,7 @@ func TestACanceledLayerMakesRoomForThoseBehindIt(t *testing.T) {
 	}
 	waitForQueue(t, b, 0)
 	release()
-	_, release, err = b.room(t.Context(), 2, c)
+	_, release, err = b.room(t.Context(), turn{}, c, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +179,7 @@ func TestTheBudgetHoldsWhateverComes(t *testing.T) {
 		layers.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*100*time.Microsecond)
 			defer cancel()
-			if _, release, err := b.room(ctx, i, c); err == nil {
+			if _, release, err := b.room(ctx, turn{int64(i % 7), i}, c, 0); err == nil {
 				b.mu.Lock()
 				if b.taken > b.memory || b.packing > b.layers {
 					t.Errorf("%d bytes, %d layers", b.taken, b.packing)

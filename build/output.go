@@ -94,8 +94,8 @@ func (o Output) checkDest() error {
 	return nil
 }
 
-// export writes all outputs, in order but the image store last, and describes what was built: after an error the image
-// has no name.
+// export writes all outputs, in order but the image store last, and describes what was built: where another output fails,
+// the image has no name.
 func (s *session) export(ctx context.Context, target *stage, images map[compress.Compression]image) (*Result, error) {
 	outputs := slices.Clone(s.outputs())
 	slices.SortStableFunc(outputs, func(a, b Output) int { return cmp.Compare(a.rank(), b.rank()) })

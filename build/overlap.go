@@ -6,7 +6,8 @@ import "time"
 type Work struct {
 	// Seconds is the time in which at least one piece of the work was on its way: two at once count once.
 	Seconds float64 `json:"seconds"`
-	// Hidden is the part of Seconds in which at least one step ran, too. One that packs its own layer is no such step.
+	// Hidden is the part of Seconds in which at least one step ran, too. One that packs its own layer, or waits to, is no
+	// such step: it does nothing else.
 	Hidden float64 `json:"hidden_seconds"`
 }
 
@@ -15,7 +16,7 @@ type Work struct {
 type overlap struct {
 	at      time.Time // of the last event
 	steps   map[string]bool
-	layers  map[string]int // by the steps that made them
+	layers  int
 	blobs   map[string]bool
 	packing Work
 	pushing Work
@@ -32,8 +33,10 @@ func (o *overlap) note(e Event) {
 	switch {
 	case e.Type == EventStep:
 		mark(&o.steps, e.ID, e.State == StateStarted)
+	case e.Type == EventPack && e.State == StateStarted:
+		o.layers++
 	case e.Type == EventPack:
-		o.pack(e.ID, e.State == StateStarted)
+		o.layers--
 	case e.Digest != "":
 		mark(&o.blobs, e.Name+" "+e.Digest, e.State == StateStarted)
 	}
@@ -43,34 +46,18 @@ func (o *overlap) note(e Event) {
 func (o *overlap) pass(now time.Time) {
 	took := now.Sub(o.at).Seconds()
 	o.at = now
-	if len(o.layers) > 0 {
-		o.packing.add(took, o.besides())
+	if o.layers > 0 {
+		o.packing.add(took, len(o.steps) > 0)
 	}
 	if len(o.blobs) > 0 {
 		o.pushing.add(took, len(o.steps) > 0)
 	}
 }
 
-// pack counts a layer of a step that is begun, or ended.
-func (o *overlap) pack(step string, begun bool) {
-	if o.layers == nil {
-		o.layers = map[string]int{}
-	}
-	if begun {
-		o.layers[step]++
-	} else if o.layers[step]--; o.layers[step] == 0 {
-		delete(o.layers, step)
-	}
-}
-
-// besides tells whether a step runs that does not pack its own layer.
-func (o *overlap) besides() bool {
-	for step := range o.steps {
-		if o.layers[step] == 0 {
-			return true
-		}
-	}
-	return false
+// packsItself takes up that a step does nothing but pack its layer until it ends, or wait to.
+func (o *overlap) packsItself(step string, now time.Time) {
+	o.pass(now)
+	mark(&o.steps, step, false)
 }
 
 func (w *Work) add(seconds float64, hidden bool) {

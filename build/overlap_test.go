@@ -12,7 +12,7 @@ import (
 func TestWorkIsHiddenWhereStepsRun(t *testing.T) {
 	step := func(id string, state State) Event { return Event{Type: EventStep, ID: id, State: state} }
 	pack := func(state State) Event { return Event{Type: EventPack, State: state} }
-	own := func(id string, state State) Event { return Event{Type: EventPack, ID: id, State: state} }
+	itself := func(id string) Event { return Event{ID: id} } // no event: the step packs its own layer from here on
 	push := func(blob string, state State) Event {
 		return Event{Type: EventPush, Name: "x", Digest: blob, State: state}
 	}
@@ -27,11 +27,15 @@ func TestWorkIsHiddenWhereStepsRun(t *testing.T) {
 		{"after the steps", []Event{step("a", StateStarted), step("a", StateDone), pack(StateStarted), pack(StateDone)}, Work{1, 0}, Work{}},
 		{"within a step", []Event{step("a", StateStarted), pack(StateStarted), pack(StateDone), step("a", StateDone)}, Work{1, 1}, Work{}},
 		{"by the step itself", []Event{
-			step("a", StateStarted), own("a", StateStarted), own("a", StateDone), step("a", StateDone),
+			step("a", StateStarted), itself("a"), pack(StateStarted), pack(StateDone), step("a", StateDone),
 		}, Work{1, 0}, Work{}},
 		{"by the step itself, beside another", []Event{
-			step("a", StateStarted), own("a", StateStarted), step("b", StateStarted), step("b", StateDone), own("a", StateDone), step("a", StateDone),
+			step("a", StateStarted), itself("a"), pack(StateStarted), step("b", StateStarted), step("b", StateDone), pack(StateDone), step("a", StateDone),
 		}, Work{3, 1}, Work{}},
+		{"before that of a step that waits to pack its own", []Event{
+			step("a", StateStarted), pack(StateStarted), push("1", StateStarted), itself("a"), pack(StateDone), push("1", StateDone),
+			pack(StateStarted), pack(StateDone), step("a", StateDone),
+		}, Work{4, 2}, Work{3, 1}},
 		{"into the next step", []Event{
 			pack(StateStarted), step("a", StateStarted), step("a", StateDone), nothing, step("b", StateStarted), pack(StateDone),
 		}, Work{5, 2}, Work{}},
@@ -53,8 +57,11 @@ func TestWorkIsHiddenWhereStepsRun(t *testing.T) {
 	} {
 		var o overlap
 		for i, e := range test.events {
-			e.Time = time.Unix(int64(i), 0)
-			o.note(e)
+			if e.Time = time.Unix(int64(i), 0); e.Type == "" {
+				o.packsItself(e.ID, e.Time)
+			} else {
+				o.note(e)
+			}
 		}
 		about := cmpopts.EquateApprox(0, 1e-6)
 		if diff := cmp.Diff([]Work{test.packing, test.pushing}, []Work{o.packing, o.pushing}, about); diff != "" {

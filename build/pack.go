@@ -50,30 +50,41 @@ func (s *session) pack(ctx context.Context, made madeStep, c compress.Compressio
 // packKey is what a session knows a layer by.
 func packKey(name, variant string) string { return name + " " + variant }
 
-// packNow walks the snapshot, writes the layer into the store and says so.
-func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compression) (cache.Layer, error) {
-	workers, release, err := s.budget.room(ctx, made.history, c)
+// packNow walks the snapshot and writes the layer into the store, as soon as there is room.
+func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compression) (l cache.Layer, err error) {
+	asked := time.Now()
+	workers, release, err := s.budget.room(ctx, turn{s.number, made.history}, c, 0)
 	if err != nil {
 		return cache.Layer{}, err
 	}
 	defer release()
+	if made.bare != nil {
+		*made.bare.started = made.bare.started.Add(time.Since(asked))
+	}
+	err = s.tell(ctx, Event{ID: made.id, Line: made.line}, func() (done Event, err error) {
+		if l, err = s.writeLayer(ctx, made, c, workers); err != nil {
+			return done, err
+		}
+		done = Event{Seconds: l.Seconds, Unchanged: l.Unchanged, UnchangedBytes: l.UnchangedBytes, ReusedBytes: l.ReusedBytes}
+		if l.Entries > 0 {
+			done.Digest, done.Size, done.UncompressedSize = string(l.Digest), l.Size, l.UncompressedSize
+		}
+		return done, nil
+	})
+	return l, err
+}
+
+// tell packs a layer, and says before that it begins and after how it ended: with what pack returns, or with its error.
+func (s *session) tell(ctx context.Context, of Event, pack func() (done Event, err error)) error {
 	started := time.Now()
-	s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: StateStarted})
-	l, err := s.writeLayer(ctx, made, c, workers)
-	if err != nil {
-		state := outcome(ctx, err, time.Since(started)).State
-		s.events.emit(Event{Type: EventPack, ID: made.id, Line: made.line, State: state, Text: err.Error()})
-		return cache.Layer{}, err
+	s.events.emit(Event{Type: EventPack, ID: of.ID, Line: of.Line, State: StateStarted})
+	end, err := pack()
+	if end.State = StateDone; err != nil {
+		end = Event{State: outcome(ctx, err, time.Since(started)).State, Text: err.Error()}
 	}
-	done := Event{
-		Type: EventPack, ID: made.id, Line: made.line, State: StateDone, Seconds: l.Seconds,
-		Unchanged: l.Unchanged, UnchangedBytes: l.UnchangedBytes, ReusedBytes: l.ReusedBytes,
-	}
-	if l.Entries > 0 {
-		done.Digest, done.Size, done.UncompressedSize = string(l.Digest), l.Size, l.UncompressedSize
-	}
-	s.events.emit(done)
-	return l, nil
+	end.Type, end.ID, end.Line = EventPack, of.ID, of.Line
+	s.events.emit(end)
+	return err
 }
 
 // writeLayer packs the snapshot into a blob of the store, and records it.
@@ -91,7 +102,7 @@ func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Comp
 	var stats diff.Stats
 	changes := diff.Upper(ctx, diff.UpperOptions{
 		Upper: dirs.Upper, Lower: dirs.Lower, UserXattr: dirs.UserXattr, Whiteouts: s.req.Whiteouts, Epoch: s.req.Epoch,
-		Warn: func(w diff.Warning) { s.warn(made.line, w.String()) }, Stats: &stats,
+		Warn: s.warnOnce(made), Stats: &stats,
 	})
 	if made.bare != nil {
 		changes = made.bare.placed.Changes(changes)
@@ -115,6 +126,14 @@ func (s *session) writeLayer(ctx context.Context, made madeStep, c compress.Comp
 		s.keepBlocks(known, l.Digest)
 	}
 	return l, err
+}
+
+// warnOnce tells what a layer cannot hold of a snapshot. Each compression walks it, and only the first one tells.
+func (s *session) warnOnce(made madeStep) func(diff.Warning) {
+	if _, told := s.warned.LoadOrStore(made.Snapshot, true); told {
+		return nil
+	}
+	return func(w diff.Warning) { s.warn(made.line, w.String()) }
 }
 
 // keepBlocks remembers the packed blocks of a blob. Without them the next layer takes longer, and nothing else.

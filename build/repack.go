@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -50,25 +51,62 @@ func (s *session) baseLayer(ctx context.Context, base *baseImage, i int, c compr
 		return l, nil
 	}
 	return s.repacks.do(fmt.Sprint(desc.Digest, " ", c.ID()), func() (Layer, error) {
-		return s.recompress(ctx, l, i-len(base.layers), desc, c)
+		return s.repackNow(ctx, l, place{i + 1, len(base.layers)}, desc, c)
 	})
 }
 
-// recompress stores a layer of the base in another compression. The tar inside stays the same, so its diff-id does.
-func (s *session) recompress(ctx context.Context, l Layer, rank int, desc ocispec.Descriptor, c compress.Compression) (_ Layer, err error) {
-	workers, release, err := s.budget.room(ctx, rank, c)
+// place is that of a layer among all of its base, from 1.
+type place struct{ n, of int }
+
+// id names the layer in events. No step is called so: the name of a stage has no space.
+func (p place) id() string { return fmt.Sprintf("base layer %d/%d", p.n, p.of) }
+
+// rank is before the layers of all steps.
+func (p place) rank() int { return p.n - 1 - p.of }
+
+// repackNow packs a layer of the base anew, as soon as there is room.
+func (s *session) repackNow(ctx context.Context, l Layer, at place, desc ocispec.Descriptor, c compress.Compression) (Layer, error) {
+	window, err := s.window(ctx, desc)
+	if err != nil {
+		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
+	}
+	workers, release, err := s.budget.room(ctx, turn{s.number, at.rank()}, c, window)
 	if err != nil {
 		return l, err
 	}
 	defer release()
+	err = s.tell(ctx, Event{ID: at.id()}, func() (done Event, err error) {
+		if l, err = s.recompress(ctx, l, desc, c, workers); err != nil {
+			return done, fmt.Errorf("pack layer %s anew: %w", desc.Digest, err)
+		}
+		return Event{
+			Digest: string(l.Digest), Size: l.Size, UncompressedSize: l.UncompressedSize, Seconds: l.PackSeconds, ReusedBytes: l.ReusedBytes,
+		}, nil
+	})
+	return l, err
+}
+
+// window is that of a blob of the store.
+func (s *session) window(ctx context.Context, desc ocispec.Descriptor) (int64, error) {
+	blob, err := s.store.Content().ReaderAt(ctx, desc)
+	if err != nil {
+		return 0, err
+	}
+	size, err := window(blob)
+	return size, errors.Join(err, blob.Close())
+}
+
+// recompress stores a layer of the base in another compression. The tar inside stays the same, so its diff-id does.
+func (s *session) recompress(ctx context.Context, l Layer, desc ocispec.Descriptor, c compress.Compression, workers int) (_ Layer, err error) {
+	started := time.Now()
 	reader, err := s.store.Content().ReaderAt(ctx, desc)
 	if err != nil {
-		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
+		return l, err
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
 	plain, err := snapshot.Decompress(content.NewReader(reader))
 	if err != nil {
-		return l, fmt.Errorf("layer %s: %w", desc.Digest, err)
+		return l, err
 	}
 	defer func() { err = errors.Join(err, plain.Close()) }()
 	blob, err := s.store.NewBlob(ctx)
@@ -81,9 +119,9 @@ func (s *session) recompress(ctx context.Context, l Layer, rank int, desc ocispe
 	known := s.packed.Blob(ctx)
 	defer known.Close()
 	if l.UncompressedSize, err = squeeze(blob, cancelable{ctx, plain}, c, workers, known); err != nil {
-		return l, fmt.Errorf("pack layer %s anew: %w", desc.Digest, err)
+		return l, err
 	}
-	l.Size, l.Digest, l.ReusedBytes = blob.Size(), blob.Digest(), known.Reused()
+	l.Size, l.Digest, l.ReusedBytes, l.PackSeconds = blob.Size(), blob.Digest(), known.Reused(), time.Since(started).Seconds()
 	if err := blob.Commit(ctx, l.Size, l.Digest, uncompressed(l.DiffID)); err != nil {
 		return l, err
 	}

@@ -28,7 +28,7 @@ type Layer struct {
 	Cached           bool          `json:"cached"`
 	Base             bool          `json:"base"`
 	Seconds          float64       `json:"seconds"`                // the step
-	PackSeconds      float64       `json:"pack_seconds,omitempty"` // walk, tar, compression and digests
+	PackSeconds      float64       `json:"pack_seconds,omitempty"` // walk, tar, compression and digests; of the base: decompression and compression
 	Unchanged        int           `json:"unchanged,omitempty"`    // files that were copied up, not changed and left out
 	UnchangedBytes   int64         `json:"unchanged_bytes,omitempty"`
 	ReusedBytes      int64         `json:"reused_bytes,omitempty"` // of Size, that this build took from layers of the store and did not compress

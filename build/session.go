@@ -31,6 +31,7 @@ import (
 // session is one build: what it was asked for, and what its stages share.
 type session struct {
 	*Builder
+	number   int64 // of the build, in the order in which the Builder began them
 	req      Request
 	tags     []reference.Named
 	platform ocispec.Platform // of the target
@@ -50,6 +51,7 @@ type session struct {
 	trunks once[digest.Digest, string] // snapshots of unpacked images, by manifest
 	flight once[cache.Key, cache.Step] // steps that run, by the key that they are recorded under
 	packs  once[string, cache.Layer]   // packed layers, by snapshot and variant
+	warned sync.Map                    // names of the snapshots that were walked for a layer
 
 	repacks once[string, Layer] // layers of a base that were packed anew, by digest and compression
 	pushes  []*push             // to registries, in the order of the outputs
@@ -66,7 +68,7 @@ type session struct {
 // open checks the request, takes a lease and finds the Buildfile's text. The returned context carries the lease.
 func (b *Builder) open(ctx context.Context, req Request) (*session, context.Context, error) {
 	s := &session{
-		Builder: b, req: req, host: platforms.DefaultSpec(),
+		Builder: b, number: b.builds.Add(1), req: req, host: platforms.DefaultSpec(),
 		slots: semaphore.NewWeighted(int64(b.opts.Jobs)),
 	}
 	s.events.sink = req.Events

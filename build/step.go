@@ -103,7 +103,7 @@ func (st *stage) make(ctx context.Context, c *change) (_ cache.Step, err error) 
 	if err != nil {
 		return cache.Step{}, err
 	}
-	bare, err := st.put(ctx, c, ws, root, started)
+	bare, err := st.put(ctx, c, ws, root, &started)
 	if err != nil {
 		return cache.Step{}, err
 	}

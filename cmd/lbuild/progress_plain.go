@@ -77,6 +77,9 @@ func (d *plainDisplay) step(e build.Event) {
 }
 
 func (d *plainDisplay) pack(e build.Event) {
+	if e.State == build.StateStarted {
+		d.line(e.ID, "", "") // of a layer of the base, which no step has brought up
+	}
 	if e.State != build.StateDone {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,6 +85,28 @@ func TestPlainProgressIsALog(t *testing.T) {
 	}
 	d.Close()
 	golden(t, "progress/plain.golden", out.Bytes())
+}
+
+// No step brings up a layer of the base, and packing it may take minutes.
+func TestALayerOfTheBaseIsShownFromItsBeginning(t *testing.T) {
+	var out bytes.Buffer
+	plain, screen := newPlainDisplay(&out), newScreen(false)
+	for _, n := range []string{"1/2", "2/2"} {
+		e := at(0, build.Event{Type: build.EventPack, ID: "base layer " + n, State: build.StateStarted})
+		plain.Show(e)
+		screen.apply(e)
+	}
+	status := screen.lines(clock, 80, 24)
+	if want := []string{"  0 done · 0 running · 2 layers being packed · 0.0s"}; !slices.Equal(status, want) {
+		t.Errorf("the terminal shows %q, want %q", status, want)
+	}
+	plain.Show(at(3, build.Event{
+		Type: build.EventPack, ID: "base layer 2/2", State: build.StateDone, Digest: "sha256:1", Size: 1_200_000, UncompressedSize: 4_000_000, Seconds: 3,
+	}))
+	want := "#1 [base layer 1/2]\n#2 [base layer 2/2]\n#2 packed 4MB to 1.2MB in 3.0s sha256:1\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
 }
 
 func TestJSONProgressIsOneObjectALine(t *testing.T) {
