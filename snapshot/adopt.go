@@ -52,11 +52,16 @@ func (a *adoption) commit(ctx context.Context, ms *metaStore, name, key string, 
 		}
 		dir := filepath.Join(ms.dirs, s.ID)
 		if err := a.move(dir); err != nil {
-			return errors.Join(err, ms.trash.take(dir))
+			return errors.Join(err, a.takeBack(dir))
 		}
 		_, err = storage.CommitActive(ctx, key, name, a.usage, opts...)
 		return err
 	})
+}
+
+// takeBack puts what move made beside where the tree was, so that it goes with that directory and its lease.
+func (a *adoption) takeBack(dir string) error {
+	return unlessGone(os.Rename(dir, filepath.Join(filepath.Dir(a.upper), "failed")))
 }
 
 // move gives the tree its place, on disk before any database says so.

@@ -75,7 +75,10 @@ func (b *backend) Commit(ctx context.Context, name, key string, opts ...snapshot
 
 // Cleanup moves directories without a snapshot into the trash.
 func (b *backend) Cleanup(ctx context.Context) error {
-	return b.ms.WithTransaction(ctx, true, b.ms.discardUnknown)
+	return b.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+		_, err := b.ms.discardUnknown(ctx)
+		return err
+	})
 }
 
 // upperOf is the directory that a mount writes to.

@@ -18,13 +18,19 @@ import (
 
 // Collect removes what no lease, record or image name reaches.
 func (s *Store) Collect(ctx context.Context) error {
-	_, err := s.collect(s.Context(ctx))
-	return err
+	swept, err := s.collect(s.Context(ctx))
+	return errors.Join(err, s.removeTaken(ctx, swept.taken...))
+}
+
+// swept is what a collection swept away.
+type swept struct {
+	PruneReport
+	taken []string // into the trash, whose caller removes it
 }
 
 // collect marks and sweeps while no other transaction runs, so nothing can be named in between. Trees are only renamed
 // under the lock.
-func (s *Store) collect(ctx context.Context) (report PruneReport, err error) {
+func (s *Store) collect(ctx context.Context) (report swept, err error) {
 	err = s.db.hold(func(db *bolt.DB) error {
 		if err := s.mark(ctx, db); err != nil {
 			return err
@@ -35,7 +41,7 @@ func (s *Store) collect(ctx context.Context) (report PruneReport, err error) {
 	if err != nil {
 		return report, fmt.Errorf("collect garbage: %w", err)
 	}
-	return report, s.trash.empty()
+	return report, nil
 }
 
 // mark removes from the database what nothing reaches. The files are left to sweep, which also finds those of processes
@@ -52,7 +58,7 @@ func (s *Store) mark(ctx context.Context, db *bolt.DB) error {
 }
 
 // sweep removes the files that the database does not know.
-func (s *Store) sweep(ctx context.Context, db *bolt.DB) (report PruneReport, err error) {
+func (s *Store) sweep(ctx context.Context, db *bolt.DB) (report swept, err error) {
 	var known inventory
 	if err := db.View(func(tx *bolt.Tx) error { known = takeInventory(tx); return nil }); err != nil {
 		return report, err
@@ -60,7 +66,7 @@ func (s *Store) sweep(ctx context.Context, db *bolt.DB) (report PruneReport, err
 	err = errors.Join(
 		s.sweepSnapshots(ctx, known, &report),
 		s.sweepBlobs(ctx, known, &report),
-		s.sweepIngests(known),
+		s.sweepIngests(known, &report),
 		db.Update(func(tx *bolt.Tx) error { return dropSeals(tx, known) }),
 	)
 	return report, err
@@ -86,7 +92,7 @@ func takeInventory(tx *bolt.Tx) inventory {
 	return known
 }
 
-func (s *Store) sweepSnapshots(ctx context.Context, known inventory, report *PruneReport) error {
+func (s *Store) sweepSnapshots(ctx context.Context, known inventory, report *swept) error {
 	return s.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
 		children := map[string][]string{}
 		var unknown []string
@@ -109,12 +115,14 @@ func (s *Store) sweepSnapshots(ctx context.Context, known inventory, report *Pru
 				return err
 			}
 		}
-		return s.ms.discardUnknown(ctx)
+		taken, err := s.ms.discardUnknown(ctx)
+		report.taken = append(report.taken, taken...)
+		return err
 	})
 }
 
 // removeTree removes what stands on name, then name.
-func removeTree(ctx context.Context, name string, children map[string][]string, removed map[string]bool, report *PruneReport) error {
+func removeTree(ctx context.Context, name string, children map[string][]string, removed map[string]bool, report *swept) error {
 	if removed[name] {
 		return nil
 	}
@@ -136,7 +144,7 @@ func removeTree(ctx context.Context, name string, children map[string][]string, 
 
 func isDigest(d digest.Digest) bool { return d.Validate() == nil }
 
-func (s *Store) sweepBlobs(ctx context.Context, known inventory, report *PruneReport) error {
+func (s *Store) sweepBlobs(ctx context.Context, known inventory, report *swept) error {
 	return s.files.Walk(ctx, func(info content.Info) error {
 		if known.blobs[info.Digest.String()] || !isDigest(info.Digest) {
 			return nil
@@ -148,7 +156,7 @@ func (s *Store) sweepBlobs(ctx context.Context, known inventory, report *PruneRe
 }
 
 // sweepIngests goes by the directories' names, the hash of the ingest's: a killed process may have left any part of one.
-func (s *Store) sweepIngests(known inventory) error {
+func (s *Store) sweepIngests(known inventory, report *swept) error {
 	keep := map[string]bool{}
 	for ref := range known.ingests {
 		keep[digest.FromString(ref).Encoded()] = true
@@ -161,9 +169,11 @@ func (s *Store) sweepIngests(known inventory) error {
 		if keep[e.Name()] {
 			continue
 		}
-		if err := s.trash.take(s.path("content", "ingest", e.Name())); err != nil {
+		taken, err := s.trash.take(s.path("content", "ingest", e.Name()))
+		if err != nil {
 			return err
 		}
+		report.taken = append(report.taken, taken)
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ func (l *layers) Remove(_ context.Context, key string) error {
 	if s == nil {
 		return errdefs.ErrNotFound
 	}
-	return errors.Join(l.store.trash.take(s.dir), l.store.trash.empty())
+	return l.store.discard(s.dir)
 }
 
 // layerError is why a layer could not be unpacked, without the unpacker's words around it.

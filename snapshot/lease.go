@@ -59,7 +59,7 @@ func (s *Store) newLease() (_ *Lease, err error) {
 		}
 	}
 	if l.lock, err = lockFile(filepath.Join(l.dir, "lock"), tryLock); err != nil {
-		return nil, errors.Join(err, s.trash.take(l.dir))
+		return nil, errors.Join(err, s.discard(l.dir)) // empty directories, so the guard waits for little
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +79,8 @@ func (l *Lease) Dir() string { return l.dir }
 // on disk until the next collection. Later calls return what the first returned.
 func (l *Lease) Release() error {
 	l.once.Do(func() {
-		l.err = l.store.endLease(detached(), l.id, l.lock)
+		taken, err := l.store.endLease(detached(), l.id, l.lock)
+		l.err = errors.Join(err, l.store.removeTaken(detached(), taken))
 		l.store.forget(l.id)
 		if l.err != nil {
 			l.err = fmt.Errorf("release lease: %w", l.err)
@@ -89,28 +90,22 @@ func (l *Lease) Release() error {
 }
 
 // endLease undoes a lease of this process or of a dead one, and closes its lock. The directory goes last: as long as it
-// is there, a killed endLease is done again.
-func (s *Store) endLease(ctx context.Context, id string, lock *os.File) (err error) {
+// is there, a killed endLease is done again. It goes into the trash, under the name that endLease returns.
+func (s *Store) endLease(ctx context.Context, id string, lock *os.File) (taken string, err error) {
 	defer closeInto(&err, lock)
 	dir := s.path("leases", id)
 	if err := unmountBelow(dir); err != nil {
-		return err
+		return "", err
 	}
 	if err := s.leases.Delete(ctx, leases.Lease{ID: id}); err != nil && !errdefs.IsNotFound(err) {
-		return err
+		return "", err
 	}
-	if err := s.dropLeaseDir(dir); err != nil {
-		return err
-	}
-	return s.trash.empty()
-}
-
-func (s *Store) dropLeaseDir(dir string) error {
 	guard, err := lockDir(s.path("leases"), shared)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return errors.Join(s.trash.take(dir), guard.Close())
+	defer closeInto(&err, guard)
+	return s.trash.take(dir)
 }
 
 // mountpoint makes the next directory to mount on.

@@ -76,28 +76,32 @@ func (m *metaStore) vacate(tx *bolt.Tx) error {
 	if !exists(next) {
 		return nil
 	}
-	return m.trash.take(next)
+	_, err := m.trash.take(next) // removed by the next Open, like all that a killed process left
+	return err
 }
 
-// discardUnknown moves every directory that no snapshot owns into the trash. ctx is that of a writable transaction.
-func (m *metaStore) discardUnknown(ctx context.Context) error {
+// discardUnknown moves every directory that no snapshot owns into the trash and returns their names there. ctx is that of
+// a writable transaction.
+func (m *metaStore) discardUnknown(ctx context.Context) (taken []string, err error) {
 	known, err := storage.IDMap(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	entries, err := os.ReadDir(m.dirs)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, e := range entries {
 		if _, ok := known[e.Name()]; ok {
 			continue
 		}
-		if err := m.trash.take(filepath.Join(m.dirs, e.Name())); err != nil {
-			return err
+		name, err := m.trash.take(filepath.Join(m.dirs, e.Name()))
+		if err != nil {
+			return taken, err
 		}
+		taken = append(taken, name)
 	}
-	return nil
+	return taken, nil
 }
 
 // transaction ends by closing the database and dropping the lock.

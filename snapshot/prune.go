@@ -22,7 +22,8 @@ type PruneReport struct {
 }
 
 // Prune removes the records of finished steps, and with All the image names, and then everything that nothing reaches.
-// What a live lease may use stays until a collection after its end.
+// What a live lease may use stays until a collection after its end. It also removes what others threw away; an error
+// tells what cannot be removed, or that ctx ended, and that is left for the next Open.
 func (s *Store) Prune(ctx context.Context, opts PruneOptions) (PruneReport, error) {
 	ctx = s.Context(ctx)
 	records := 0
@@ -37,7 +38,10 @@ func (s *Store) Prune(ctx context.Context, opts PruneOptions) (PruneReport, erro
 	}
 	report, err := s.collect(ctx)
 	report.Records = records
-	return report, err
+	if err == nil {
+		err = s.trash.empty(ctx)
+	}
+	return report.PruneReport, err
 }
 
 func (s *Store) dropRecords(ctx context.Context, tx *bolt.Tx) (int, error) {

@@ -23,26 +23,20 @@ func (s *Store) reap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(dead) == 0 {
-		s.emptyTrash()
-		return nil
-	}
 	for _, d := range dead {
-		if err := s.reapLease(ctx, d); err != nil && s.opts.Warn != nil {
-			s.opts.Warn(fmt.Errorf("store %s: leave lease %s of a dead process for later: %w", s.root, d.id, err))
+		if err := s.reapLease(ctx, d); err != nil {
+			s.warn(fmt.Errorf("store %s: leave lease %s of a dead process for later: %w", s.root, d.id, err))
 		}
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return s.Collect(ctx)
-}
-
-// emptyTrash leaves what cannot be removed for the next time: it must not lock anybody out.
-func (s *Store) emptyTrash() {
-	if err := s.trash.empty(); err != nil && s.opts.Warn != nil {
-		s.opts.Warn(fmt.Errorf("store %s: leave what was thrown away for later: %w", s.root, err))
+	if len(dead) > 0 {
+		if _, err := s.collect(ctx); err != nil {
+			return err
+		}
 	}
+	return s.emptyTrash(ctx)
 }
 
 func (s *Store) reapLease(ctx context.Context, d deadLease) error {
@@ -51,7 +45,8 @@ func (s *Store) reapLease(ctx context.Context, d deadLease) error {
 			return errors.Join(err, d.lock.Close())
 		}
 	}
-	return s.endLease(ctx, d.id, d.lock)
+	_, err := s.endLease(ctx, d.id, d.lock)
+	return err
 }
 
 // deadLeases locks and returns the leases that no process holds.

@@ -34,7 +34,8 @@ type Options struct {
 	// Reap is called with the lease directory of each dead process before its mounts are removed, to end what still
 	// runs in them; nil means that there is nothing to end.
 	Reap func(ctx context.Context, dir string) error
-	// Warn is told what of a dead process could not be ended or removed; nil drops it. It is left for the next Open.
+	// Warn is told what of a dead process could not be ended, and what was thrown away and could not be removed; nil drops
+	// it. It is left for the next Open. One call at a time, while the store is in use.
 	Warn func(err error)
 }
 
@@ -62,6 +63,8 @@ type Store struct {
 
 	syncing sync.Mutex
 	lost    error // what syncfs reported: guarded by syncing
+
+	warning sync.Mutex // one call of Warn at a time
 
 	mu   sync.Mutex
 	live map[string]*Lease

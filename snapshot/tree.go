@@ -73,7 +73,7 @@ func (t *tree) Remove(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	return t.store.discard(id)
+	return t.store.discardNumber(id)
 }
 
 func (t *tree) discardFiles(ctx context.Context, key string) error {
@@ -96,16 +96,11 @@ func (t *tree) discardFiles(ctx context.Context, key string) error {
 	if err != nil || id == "" {
 		return err
 	}
-	return t.store.discard(id)
+	return t.store.discardNumber(id)
 }
 
-// discard removes the directory of a snapshot's number.
-func (s *Store) discard(id string) error {
-	if err := s.trash.take(filepath.Join(s.ms.dirs, id)); err != nil {
-		return err
-	}
-	return s.trash.empty()
-}
+// discardNumber removes the directory of a snapshot's number.
+func (s *Store) discardNumber(id string) error { return s.discard(filepath.Join(s.ms.dirs, id)) }
 
 // inheritRoot gives the new root directory what it would lose: overlayfs shows the upper root's mode, and a new one
 // depends on the umask.

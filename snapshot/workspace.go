@@ -179,16 +179,11 @@ func (w *Workspace) Discard() error {
 }
 
 // discard removes the files, or what a commit left of them.
-func (w *Workspace) discard() error {
-	if err := w.store.trash.take(w.files); err != nil {
-		return err
-	}
-	return w.store.trash.empty()
-}
+func (w *Workspace) discard() error { return w.store.discard(w.files) }
 
 func (w *Workspace) unmount() error {
 	if w.dir == "" {
 		return nil
 	}
-	return errors.Join(unmountBelow(w.dir), w.store.trash.take(w.dir))
+	return errors.Join(unmountBelow(w.dir), w.store.discard(w.dir))
 }
