@@ -60,7 +60,8 @@ func New(opts Options) (*Builder, error) {
 func (b *Builder) PackMemory() int64 { return b.budget.peak() }
 
 // OpenStore opens the store under root, and ends what builds that died have left there: containers, mounts and
-// half-written files. warn is told what of them has to stay for the next time; nil drops it. The caller closes the store.
+// half-written files. warn is told what of them has to stay for the next time, and later what a build threw away and cannot
+// remove, one call at a time; nil drops it. The caller closes the store.
 func OpenStore(ctx context.Context, root string, warn func(error)) (*snapshot.Store, error) {
 	return snapshot.Open(ctx, snapshot.Options{Root: root, Reap: run.Reap, Warn: warn})
 }
