@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -245,5 +246,24 @@ func TestPruneEndsWithItsContext(t *testing.T) {
 	}
 	if left := leftovers(t, s.Root()); !slices.Equal(left, []string{"trash/a"}) {
 		t.Errorf("left are %v, want what is in the trash", left)
+	}
+}
+
+func TestNeighboursOfWhatCannotBeRemovedAreRemoved(t *testing.T) {
+	tr := trash(t.TempDir())
+	for i := range 20 {
+		mkdirs(t, filepath.Join(string(tr), fmt.Sprintf("tree/%02d/sub", i)))
+	}
+	stays := filepath.Join(string(tr), "tree/10")
+	release := immutable(t, stays)
+	if err := tr.remove(t.Context(), "tree"); err == nil {
+		t.Error("the tree could be removed")
+	}
+	if got, want := namesOf(t, filepath.Join(string(tr), "tree")), []string{"10"}; !slices.Equal(got, want) {
+		t.Errorf("left: %q, want %q", got, want)
+	}
+	release()
+	if err := tr.remove(t.Context(), "tree"); err != nil {
+		t.Error(err)
 	}
 }

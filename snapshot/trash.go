@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -135,17 +136,20 @@ func (r *removal) removeContent(ctx context.Context, dir *os.Root, name, path st
 		return err
 	}
 	defer closeInto(&err, sub)
+	var first error
+	failed := map[string]bool{}
 	for {
 		names, err := someNames(sub)
+		names = slices.DeleteFunc(names, func(name string) bool { return failed[name] })
 		if err != nil || len(names) == 0 {
-			return err
+			return cmp.Or(first, err)
 		}
 		for _, n := range names {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			if err := r.removeIn(ctx, sub, n, filepath.Join(path, n), deep-1); err != nil {
-				return err
+				first, failed[n] = cmp.Or(first, err), true
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -175,7 +176,11 @@ func (a *app) bench(ctx context.Context, b *benchmark) error {
 		return err
 	}
 	written := errors.Join(report.WriteTable(a.stdout), b.writeFiles(a, report))
-	if err := errors.Join(err, written); err != nil {
+	if err != nil && written != nil {
+		fmt.Fprintln(a.stderr, "error:", harmless(written.Error())) // after a signal nothing else tells
+		return err
+	}
+	if err := cmp.Or(err, written); err != nil {
 		return err // and no recommendation: what is best may be among what is missing
 	}
 	return a.recommend(b, report)

@@ -178,7 +178,7 @@ func (a *app) build(ctx context.Context, f *buildFlags, req build.Request) error
 	limitMemory(memory)
 	return a.withBuilder(ctx, build.Options{Jobs: f.jobs, Memory: memory}, func(ctx context.Context, b *build.Builder) error {
 		defer a.debugMemory(b, memory)
-		shown := newRecorder(a.newDisplay(mode), mode != progressJSON)
+		shown := a.record(mode, mode != progressJSON)
 		req.Events = shown.Show
 		result, err := b.Build(ctx, req)
 		var manifest digest.Digest

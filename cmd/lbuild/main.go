@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"github.com/lbuild/lbuild/build"
 )
@@ -31,7 +32,8 @@ type app struct {
 	root               string
 	insecureRegistries []string
 	debug              bool
-	progress           progressMode // of the command that runs; "" where it shows none
+	progress           progressMode             // of the command that runs; "" where it shows none
+	shown              atomic.Pointer[recorder] // nil before the command shows events
 }
 
 // run executes one command line, reports its error, and returns the exit status.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -14,21 +15,33 @@ import (
 // tailLines is how many of its last lines a failed step shows again.
 const tailLines = 20
 
-// recorder passes events on to a display and keeps what is needed when the build fails.
+// recorder passes events on to a display and keeps what is needed when the build fails. Warnings of the store come beside
+// the events of a build.
 type recorder struct {
+	mu       sync.Mutex
 	next     display
 	keepTail bool
 	tails    map[string][]string // last lines of the steps that run, by ID
 	failed   []build.Event
 	ended    bool // the build itself has sent its error or result
+	closed   bool
 }
 
 func newRecorder(next display, keepTail bool) *recorder {
 	return &recorder{next: next, keepTail: keepTail, tails: map[string][]string{}}
 }
 
+// record starts a display, which then has the warnings of the store, too.
+func (a *app) record(mode progressMode, keepTail bool) *recorder {
+	r := newRecorder(a.newDisplay(mode), keepTail)
+	a.shown.Store(r)
+	return r
+}
+
 // Show passes e on.
 func (r *recorder) Show(e build.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch e.Type {
 	case build.EventLog:
 		r.keep(e)
@@ -38,6 +51,16 @@ func (r *recorder) Show(e build.Event) {
 		r.ended = true
 	}
 	r.next.Show(e)
+}
+
+// warn shows a warning, unless the display is closed.
+func (r *recorder) warn(e build.Event) (shown bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.next.Show(e)
+	}
+	return !r.closed
 }
 
 func (r *recorder) keep(e build.Event) {
@@ -73,6 +96,9 @@ func (r *recorder) finish(ctx context.Context, manifest digest.Digest, err error
 	if !r.ended {
 		r.Show(end)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
 	r.next.Close()
 }
 

@@ -51,6 +51,9 @@ func (a *app) withStore(ctx context.Context, fn func(context.Context, *snapshot.
 // warnOfStore shows what the store could not clean up, in the form that the command's progress has.
 func (a *app) warnOfStore(err error) {
 	e := build.Event{Version: 1, Time: time.Now(), Type: build.EventWarning, Text: err.Error()}
+	if r := a.shown.Load(); r != nil && r.warn(e) {
+		return
+	}
 	if a.progress == progressJSON {
 		newJSONDisplay(a.stderr).Show(e)
 	} else {

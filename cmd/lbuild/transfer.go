@@ -36,7 +36,7 @@ func (a *app) transfer(ctx context.Context, f *transferFlags, fn transferFunc) e
 		mode = progressQuiet
 	}
 	return a.withBuilder(ctx, build.Options{}, func(ctx context.Context, b *build.Builder) error {
-		shown := newRecorder(a.newDisplay(mode), false)
+		shown := a.record(mode, false)
 		desc, err := fn(ctx, b, shown.Show)
 		shown.finish(ctx, desc.Digest, err)
 		switch {

@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/lbuild/lbuild/build"
 )
 
 func TestWarningsOfTheStoreHaveTheFormOfTheProgress(t *testing.T) {
@@ -19,5 +22,22 @@ func TestWarningsOfTheStoreHaveTheFormOfTheProgress(t *testing.T) {
 		if got := strings.ReplaceAll(out.String(), `\u0007`, ""); !strings.HasSuffix(got, want+"\n") {
 			t.Errorf("%q: got %q, want it to end in %q", mode, got, want)
 		}
+	}
+}
+
+func TestWarningsOfTheStoreGoThroughTheDisplay(t *testing.T) {
+	var raw bytes.Buffer
+	var shown eventTypes
+	a := &app{stderr: &raw}
+	r := newRecorder(&shown, false)
+	a.shown.Store(r)
+	a.warnOfStore(errors.New("while it runs"))
+	r.finish(t.Context(), "", nil)
+	a.warnOfStore(errors.New("after its end"))
+	if !slices.Equal(shown, eventTypes{build.EventWarning, build.EventResult}) {
+		t.Errorf("the display got %v", shown)
+	}
+	if got := raw.String(); got != "warning: after its end\n" {
+		t.Errorf("stderr has %q", got)
 	}
 }

@@ -219,7 +219,7 @@ func newClient(t testing.TB) *Client {
 	t.Helper()
 	c, err := New(Options{Version: "1"})
 	must(t, err)
-	c.patience = patience{silence: time.Second, dead: 1800 * time.Millisecond, commit: 5 * time.Second, tries: 5, pause: 5 * time.Millisecond, longest: 3 * time.Second}
+	c.patience = patience{silence: time.Second, dead: 1800 * time.Millisecond, commit: 5 * time.Second, large: 8 << 20, tries: 5, pause: 5 * time.Millisecond, longest: 3 * time.Second}
 	return c
 }
 

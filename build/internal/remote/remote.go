@@ -48,7 +48,8 @@ type Client struct {
 type patience struct {
 	silence time.Duration // without a byte from the host, and the request or body has failed
 	dead    time.Duration // of silence over all tries, and the host is dead
-	commit  time.Duration // without an answer after the last byte of an upload, and it has failed
+	commit  time.Duration // without an answer after the last byte of a large upload, and it has failed
+	large   int64         // bytes of such an upload
 	tries   int           // of a request, and of the upload of a blob
 	pause   time.Duration // after the first try; it doubles
 	longest time.Duration // pause that a Retry-After may ask for
@@ -64,6 +65,7 @@ func New(opts Options) (*Client, error) {
 			silence: 30 * time.Second,
 			dead:    55 * time.Second,
 			commit:  5 * time.Minute, // a store may copy a blob of many GB
+			large:   8 << 20,
 			tries:   5,
 			pause:   500 * time.Millisecond,
 			longest: 2 * time.Minute,

@@ -24,6 +24,7 @@ type watched struct {
 type silentError struct {
 	lasted time.Duration
 	dead   bool // and is not asked again
+	commit bool // after all of an upload, which is not sent again
 }
 
 func (e *silentError) Error() string { return fmt.Sprintf("sent nothing for %s", e.lasted) }
@@ -33,7 +34,7 @@ func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
 	left := host.wait(w.patience)
 	if left <= 0 {
 		host.done(false)
-		return nil, errors.Join(&silentError{w.patience.dead, true}, closeBody(req))
+		return nil, errors.Join(&silentError{lasted: w.patience.dead, dead: true}, closeBody(req))
 	}
 	dog := newWatchdog(req.Context(), w.patience, host, left)
 	resp, err := w.base.RoundTrip(dog.watch(req))
@@ -66,6 +67,7 @@ type watchdog struct {
 
 	mu     sync.Mutex
 	silent silentError // what the request ends with when the timer fires
+	until  time.Time   // when that is
 }
 
 // newWatchdog gives the host until the end of its silence, or what is left when it is nearly dead.
@@ -75,14 +77,16 @@ func newWatchdog(parent context.Context, p patience, host *silence, left time.Du
 		d.silent = silentError{lasted: p.dead, dead: true}
 	}
 	d.ctx, d.cancel = context.WithCancelCause(parent)
-	d.timer = time.AfterFunc(min(left, p.silence), d.bite)
+	limit := min(left, p.silence)
+	d.until = time.Now().Add(limit)
+	d.timer = time.AfterFunc(limit, d.bite)
 	return d
 }
 
 // watch returns the request as it is sent. It may have several bodies, one after the other: net/http gets a new one when a
 // connection that it had kept turns out to be dead.
 func (d *watchdog) watch(req *http.Request) *http.Request {
-	commits, again := !repeatable(req), req.GetBody
+	commits, again := !repeatable(req) && req.ContentLength >= d.patience.large, req.GetBody
 	req = req.WithContext(d.ctx)
 	if req.Body != nil {
 		req.Body = &watchedUpload{ReadCloser: req.Body, dog: d, commits: commits}
@@ -99,30 +103,34 @@ func (d *watchdog) watch(req *http.Request) *http.Request {
 	return req
 }
 
+// bite does nothing when the timer was armed again after it fired.
 func (d *watchdog) bite() {
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Now().Before(d.until) {
+		return
+	}
 	silent := d.silent
-	d.mu.Unlock()
 	d.cancel(&silent)
 }
 
-func (d *watchdog) arm(limit time.Duration) {
+func (d *watchdog) arm(silent silentError) {
 	d.mu.Lock()
-	d.silent = silentError{lasted: limit}
-	d.mu.Unlock()
-	d.timer.Reset(limit)
+	defer d.mu.Unlock()
+	d.silent, d.until = silent, time.Now().Add(silent.lasted)
+	d.timer.Reset(silent.lasted)
 }
 
 func (d *watchdog) disarm() { d.timer.Stop() }
-func (d *watchdog) rearm()  { d.arm(d.patience.silence) }
+func (d *watchdog) rearm()  { d.arm(silentError{lasted: d.patience.silence}) }
 
 // sent gives the host the time to commit what it has been sent. Its silence meanwhile must not make it a dead host for
 // other requests.
 func (d *watchdog) sent() {
 	if !d.released.Swap(true) {
-		d.host.done(true)
+		d.host.rest()
 	}
-	d.arm(d.patience.commit)
+	d.arm(silentError{lasted: d.patience.commit, commit: true})
 }
 
 func (d *watchdog) answered(heard bool) {
@@ -238,6 +246,13 @@ func (s *silence) done(heard bool) {
 		return
 	}
 	s.lost = time.Now()
+}
+
+// rest ends what wait began, and says nothing about the host.
+func (s *silence) rest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting--
 }
 
 func (s *silence) heard() {

@@ -30,6 +30,7 @@ func newWatched(t testing.TB, base roundTrip) *watched {
 	t.Helper()
 	c, err := New(Options{})
 	must(t, err)
+	c.patience.large = 10
 	return &watched{base: base, patience: c.patience, hosts: &silences{}}
 }
 
@@ -48,14 +49,17 @@ func ask(t testing.TB, w *watched, method, body string) (time.Duration, error) {
 }
 
 func TestRegistryHasTimeToCommitAnUpload(t *testing.T) {
+	large := strings.Repeat("x", 10)
 	for _, test := range []struct {
 		name, method, body string
-		takes, lasted      time.Duration // lasted is the silence that ends it
+		takes              time.Duration
+		want               silentError // that ends it
 	}{
-		{"upload", "PUT", "x", 4 * time.Minute, 0},
-		{"upload without end", "PUT", "x", time.Hour, 5 * time.Minute},
-		{"token", "POST", "x", time.Minute, 30 * time.Second},
-		{"no body", "GET", "", time.Minute, 30 * time.Second},
+		{"upload", "PUT", large, 4 * time.Minute, silentError{}},
+		{"upload without end", "PUT", large, time.Hour, silentError{lasted: 5 * time.Minute, commit: true}},
+		{"small upload", "PUT", "x", time.Minute, silentError{lasted: 30 * time.Second}},
+		{"token", "POST", large, time.Minute, silentError{lasted: 30 * time.Second}},
+		{"no body", "GET", "", time.Minute, silentError{lasted: 30 * time.Second}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -67,10 +71,10 @@ func TestRegistryHasTimeToCommitAnUpload(t *testing.T) {
 				}), test.method, test.body)
 				silent, ended := errors.AsType[*silentError](err)
 				switch {
-				case test.lasted == 0 && (err != nil || took != test.takes):
+				case test.want.lasted == 0 && (err != nil || took != test.takes):
 					t.Errorf("got %v after %s", err, took)
-				case test.lasted != 0 && (!ended || *silent != silentError{lasted: test.lasted} || took != test.lasted):
-					t.Errorf("got %v after %s, want silence for %s", err, took, test.lasted)
+				case test.want.lasted != 0 && (!ended || *silent != test.want || took != test.want.lasted):
+					t.Errorf("got %v after %s, want silence for %s", err, took, test.want.lasted)
 				}
 			})
 		})
@@ -92,7 +96,7 @@ func TestCommitDoesNotMakeAHostDead(t *testing.T) {
 				})
 				ended := make(chan error, 1)
 				go func() {
-					_, err := ask(t, w, "PUT", "x")
+					_, err := ask(t, w, "PUT", strings.Repeat("x", 10))
 					ended <- err
 				}()
 				time.Sleep(2 * time.Minute)
@@ -116,7 +120,7 @@ func TestUploadOverASecondConnectionIsWatchedToo(t *testing.T) {
 	for name, stall := range map[string]time.Duration{"bytes flow": 0, "bytes stop": time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const between, size = 20 * time.Second, 6
+				const between, size = 20 * time.Second, 10
 				took, err := ask(t, newWatched(t, func(req *http.Request) (*http.Response, error) {
 					_, err := req.Body.Read(make([]byte, 1))
 					must(t, errors.Join(err, req.Body.Close()))

@@ -42,6 +42,12 @@ type failure struct {
 	cause      error         // nil when there was an answer
 }
 
+// uncommitted reports that the host had all of an upload, and did not answer for as long as it may take.
+func (f *failure) uncommitted() bool {
+	silent, ok := errors.AsType[*silentError](f.cause)
+	return ok && silent.commit
+}
+
 func (f *failure) Error() string {
 	if f.cause != nil {
 		return fmt.Sprintf("%s: %v", f.host, f.cause)

@@ -52,7 +52,7 @@ func (p *Pusher) try(ctx context.Context, base remotes.Pusher, desc ocispec.Desc
 	switch {
 	case err == nil:
 		return nil
-	case !ok || !failed.upload || failed.retryAfter > p.client.patience.longest:
+	case !ok || !failed.upload || failed.retryAfter > p.client.patience.longest || failed.uncommitted():
 		return backoff.Permanent(err)
 	case failed.retryAfter > 0:
 		return errors.Join(err, &backoff.RetryAfterError{Duration: failed.retryAfter})

@@ -147,7 +147,10 @@ func replaceOne(dir string) (undo func() error, err error) {
 	undo = func() error {
 		return errors.Join(os.WriteFile(name, old, info.Mode()), os.Chtimes(name, info.ModTime(), info.ModTime()))
 	}
-	return undo, os.WriteFile(name, content, info.Mode())
+	if err := os.WriteFile(name, content, info.Mode()); err != nil {
+		return nil, errors.Join(err, undo())
+	}
+	return undo, nil
 }
 
 // Tiny is the same with few files, to try a harness.
