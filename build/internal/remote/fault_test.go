@@ -276,6 +276,23 @@ func TestPushGivesUp(t *testing.T) {
 	}
 }
 
+func TestUploadThatIsNeverCommittedIsNotSentAgain(t *testing.T) {
+	p := startProxy(t, startRegistry(t, false), times(forever, "PUT", "/blobs/", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		silent(w, r)
+	}))
+	c := newClient(t)
+	c.patience.silence, c.patience.dead, c.patience.commit, c.patience.large = time.Minute, time.Minute, 300*time.Millisecond, 1
+	store, _ := newStore(t)
+	err := c.Push(t.Context(), store, putImage(t, store, "amd64"), parse(t, p.host+"/x:1"), nil)
+	if err == nil || !strings.Contains(err.Error(), "sent nothing for 300ms") {
+		t.Errorf("got %v", err)
+	}
+	if n := p.count("PUT", "/blobs/"); n != 1 {
+		t.Errorf("%d uploads, want one", n)
+	}
+}
+
 func TestSlowUploadIsNotASilentHost(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, startRegistry(t, false), func(_ http.ResponseWriter, r *http.Request) bool {
