@@ -96,7 +96,7 @@ func (st *stage) declare(cmd *instructions.ArgCommand) (string, error) {
 		if isProxy(arg.Key) {
 			word = arg.Key // its value belongs to where the build runs, not to the image
 		}
-		st.args = append(slices.Clip(st.args), arg)
+		st.args = append(slices.Clip(st.args), arg) // a copy: the file keeps its own
 		list = append(list, word)
 	}
 	return strings.Join(list, " "), nil

@@ -24,9 +24,9 @@ type transfer struct {
 	unpack       bool
 }
 
-func (st *stage) copy(ctx context.Context, cmd *instructions.CopyCommand) error {
+func (st *stage) copy(ctx context.Context, cmd, written *instructions.CopyCommand) error {
 	return st.transfer(ctx, transfer{
-		cmd: cmd, verb: "COPY", copy: cmd, paths: cmd.SourcesAndDest, chown: cmd.Chown, chmod: cmd.Chmod,
+		cmd: cmd, verb: "COPY", copy: written, paths: cmd.SourcesAndDest, chown: cmd.Chown, chmod: cmd.Chmod,
 	})
 }
 

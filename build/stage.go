@@ -105,7 +105,9 @@ func (st *stage) run(ctx context.Context) error {
 
 // do applies one instruction.
 func (st *stage) do(ctx context.Context, cmd instructions.Command) error {
-	if err := st.expand(cmd); err != nil {
+	written := cmd
+	cmd, err := st.expand(cmd)
+	if err != nil {
 		return err
 	}
 	createdBy, ok, err := st.configure(cmd)
@@ -122,7 +124,7 @@ func (st *stage) do(ctx context.Context, cmd instructions.Command) error {
 	case *instructions.WorkdirCommand:
 		return st.workdir(ctx, cmd)
 	case *instructions.CopyCommand:
-		return st.copy(ctx, cmd)
+		return st.copy(ctx, cmd, written.(*instructions.CopyCommand))
 	case *instructions.AddCommand:
 		return st.add(ctx, cmd)
 	case *instructions.RunCommand:
@@ -132,12 +134,12 @@ func (st *stage) do(ctx context.Context, cmd instructions.Command) error {
 }
 
 // expand replaces the variables in an instruction. ARG does it itself, because a default may not be needed.
-func (st *stage) expand(cmd instructions.Command) error {
+func (st *stage) expand(cmd instructions.Command) (instructions.Command, error) {
 	if _, ok := cmd.(*instructions.ArgCommand); ok {
-		return nil
+		return cmd, nil
 	}
-	_, err := st.s.file.Expand(cmd, shell.EnvsFromSlice(st.vars))
-	return err
+	cmd, _, err := st.s.file.Expand(cmd, shell.EnvsFromSlice(st.vars))
+	return cmd, err
 }
 
 // remember adds an entry without a layer to the history.

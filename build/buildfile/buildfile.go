@@ -5,14 +5,16 @@ package buildfile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
-// File is a parsed Buildfile. Expanding variables changes its commands in place, so a File serves one build.
+// File is a parsed Buildfile. It never changes: one File serves several builds and platforms at once.
 type File struct {
 	Name     string                    // as typed after -f; "<stdin>" for "-"
 	Stages   []instructions.Stage      // in file order, at least one
@@ -21,6 +23,33 @@ type File struct {
 
 	lines  []string // without line endings
 	escape rune     // of the escape directive, a backslash without one
+	nodes  nodes    // what the commands were parsed from
+}
+
+// nodes remembers the syntax of each command, also of triggers. It is safe for use by several goroutines.
+type nodes struct {
+	mu  sync.Mutex
+	all map[instructions.Command]*parser.Node
+}
+
+func (n *nodes) add(cmd instructions.Command, node *parser.Node) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.all == nil {
+		n.all = map[instructions.Command]*parser.Node{}
+	}
+	n.all[cmd] = node
+}
+
+// again parses a command once more, because the parser's own expansion changes the command that it is called on.
+func (n *nodes) again(cmd instructions.Command) (instructions.Command, error) {
+	n.mu.Lock()
+	node := n.all[cmd]
+	n.mu.Unlock()
+	if node == nil {
+		return nil, fmt.Errorf("%s is no command of this file", strings.ToUpper(cmd.Name()))
+	}
+	return instructions.ParseCommand(node)
 }
 
 // Warning is something that builds but is worth a look. Line counts from 1.

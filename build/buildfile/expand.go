@@ -79,22 +79,25 @@ func (e *Expander) Unset() []string {
 	return slices.Sorted(maps.Keys(e.unset))
 }
 
-// Expand replaces, in place, the variables that the language expands in cmd, and checks the words that come out.
-// It gives the names of variables without a value. ENV and ARG see env as it was before them; the values of EXPOSE
-// and the names in COPY --from are left to the caller.
-func (f *File) Expand(cmd instructions.Command, env shell.EnvGetter) ([]string, error) {
+// Expand gives a command with the variables replaced that the language expands in it, and the names of those without a
+// value; cmd, which is one of the file or of its triggers, stays as it is. The words that come out are checked. ENV and
+// ARG see env as it was before them; the values of EXPOSE and the names in COPY --from are left to the caller.
+func (f *File) Expand(cmd instructions.Command, env shell.EnvGetter) (expanded instructions.Command, unset []string, err error) {
+	if expanded, err = f.nodes.again(cmd); err != nil {
+		return nil, nil, f.At(cmd.Location(), "", err)
+	}
 	e := f.Expander(cmd.Location(), env)
-	if c, ok := cmd.(instructions.SupportsSingleWordExpansion); ok {
+	if c, ok := expanded.(instructions.SupportsSingleWordExpansion); ok {
 		if err := c.Expand(e.Word); err != nil {
-			return nil, f.At(cmd.Location(), "", err)
+			return nil, nil, f.At(cmd.Location(), "", err)
 		}
 	}
-	if c, ok := cmd.(instructions.SupportsSingleWordExpansionRaw); ok {
+	if c, ok := expanded.(instructions.SupportsSingleWordExpansionRaw); ok {
 		if err := c.ExpandRaw(e.Content); err != nil {
-			return nil, f.At(cmd.Location(), "", err)
+			return nil, nil, f.At(cmd.Location(), "", err)
 		}
 	}
-	return e.Unset(), f.Check(cmd)
+	return expanded, e.Unset(), f.Check(expanded)
 }
 
 // maxExpansion bounds the values in one expansion, in bytes: a value may be used many times over, in a value that is

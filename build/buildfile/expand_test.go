@@ -1,8 +1,10 @@
 package buildfile_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -61,16 +63,18 @@ func TestExpanderKnowsAllFormsOfVariables(t *testing.T) {
 
 func TestExpandFollowsTheEscapeDirective(t *testing.T) {
 	f := parse(t, "# escape=`\nFROM a\nWORKDIR c:\\$x`$x\n")
-	cmd := f.Stages[0].Commands[0].(*instructions.WorkdirCommand)
-	if _, err := f.Expand(cmd, shell.EnvsFromSlice([]string{"x=1"})); err != nil || cmd.Path != `c:\1$x` {
-		t.Errorf("WORKDIR is %q, %v, want %q", cmd.Path, err, `c:\1$x`)
+	cmd, _, err := f.Expand(f.Stages[0].Commands[0], shell.EnvsFromSlice([]string{"x=1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := cmd.(*instructions.WorkdirCommand).Path, `c:\1$x`; got != want {
+		t.Errorf("WORKDIR is %q, want %q", got, want)
 	}
 }
 
 func TestExpandReplacesInHeredocsOfCopyUnlessQuoted(t *testing.T) {
 	f := parse(t, "FROM a\nCOPY <<A <<'B' $x/\n\"$x\"\nA\n$x\nB\n")
-	cmd := f.Stages[0].Commands[0].(*instructions.CopyCommand)
-	unset, err := f.Expand(cmd, shell.EnvsFromSlice([]string{"x=1"}))
+	cmd, unset, err := f.Expand(f.Stages[0].Commands[0], shell.EnvsFromSlice([]string{"x=1"}))
 	if err != nil || unset != nil {
 		t.Fatalf("Expand gives %v, %v", unset, err)
 	}
@@ -81,9 +85,49 @@ func TestExpandReplacesInHeredocsOfCopyUnlessQuoted(t *testing.T) {
 			{Path: "B", Data: "$x\n"},
 		},
 	}
-	if diff := cmp.Diff(want, cmd.SourcesAndDest); diff != "" {
+	if diff := cmp.Diff(want, cmd.(*instructions.CopyCommand).SourcesAndDest); diff != "" {
 		t.Errorf("COPY (-want +got):\n%s", diff)
 	}
+}
+
+// everyInstruction uses the variable v wherever the language expands one.
+const everyInstruction = "FROM a\nENV k=$v\nLABEL l=$v\nCOPY --chown=$v $v <<E /$v\n$v\nE\nADD $v /$v\nWORKDIR /$v\nUSER $v\n" +
+	"STOPSIGNAL $v\nVOLUME $v\nONBUILD RUN $v\nRUN <<E\necho $v\nE\nCMD $v\nENTRYPOINT $v\nARG x=$v\n"
+
+// expandAll expands every command of f and a trigger for a value of v, and gives them as JSON.
+func expandAll(t *testing.T, f *buildfile.File, value string) string {
+	t.Helper()
+	triggers, err := f.Triggers(&f.Stages[0], "stage a", []string{"ENV k=$v"})
+	if err != nil {
+		t.Error(err)
+	}
+	var list []instructions.Command
+	for _, cmd := range append(triggers, f.Stages[0].Commands...) {
+		expanded, _, err := f.Expand(cmd, shell.EnvsFromSlice([]string{"v=" + value}))
+		if err != nil {
+			t.Error(err)
+		}
+		list = append(list, expanded)
+	}
+	data, err := json.MarshalIndent(list, "", " ")
+	if err != nil {
+		t.Error(err)
+	}
+	return string(data)
+}
+
+func TestOneFileIsExpandedForSeveralBuildsAtOnce(t *testing.T) {
+	shared := parse(t, everyInstruction)
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			value := fmt.Sprint("value", i)
+			if diff := cmp.Diff(expandAll(t, parse(t, everyInstruction), value), expandAll(t, shared, value)); diff != "" {
+				t.Errorf("%s (-a file of its own +shared):\n%s", value, diff)
+			}
+		})
+	}
+	group.Wait()
 }
 
 func TestWordsSplitsWhatVariablesHold(t *testing.T) {
@@ -130,7 +174,7 @@ func TestExpandShowsWhereItCannot(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := parse(t, test.input)
-			_, err := f.Expand(f.Stages[0].Commands[0], shell.EnvsFromSlice([]string{"url=https://h/x"}))
+			_, _, err := f.Expand(f.Stages[0].Commands[0], shell.EnvsFromSlice([]string{"url=https://h/x"}))
 			if diff := cmp.Diff(text(test.want), fmt.Sprint(err)); diff != "" {
 				t.Errorf("error (-want +got):\n%s", diff)
 			}

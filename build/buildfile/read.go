@@ -68,6 +68,7 @@ func (r *reader) command(node *parser.Node, cmd instructions.Command) error {
 		return err
 	}
 	f.Stages[len(f.Stages)-1].AddCommand(cmd)
+	f.nodes.add(cmd, node)
 	r.lint.command(node, cmd)
 	return nil
 }

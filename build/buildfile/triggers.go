@@ -50,6 +50,7 @@ func (f *File) trigger(loc []parser.Range, text string) (instructions.Command, e
 	if err != nil {
 		return nil, plain(err)
 	}
+	f.nodes.add(cmd, node)
 	return cmd, root(own.check(cmd))
 }
 
