@@ -17,11 +17,23 @@ import (
 
 // Options are the parts of a build request that shape the plan.
 type Options struct {
-	Target         string            // a stage's name or number; "" is the last stage
-	Args           map[string]string // --build-arg, with values taken from the environment already
-	BuildPlatform  ocispec.Platform  // zero: this machine's
-	TargetPlatform ocispec.Platform  // zero: the build platform
-	Contexts       map[string]string // of --build-context; only the names matter here
+	Target         string             // a stage's name or number; "" is the last stage
+	Args           map[string]string  // --build-arg, with values taken from the environment already
+	BuildPlatform  ocispec.Platform   // zero: this machine's
+	TargetPlatform ocispec.Platform   // zero: the build platform; set by Compile for each of Platforms
+	Platforms      []ocispec.Platform // of the images that Compile makes; none: the target platform
+	Contexts       map[string]string  // of --build-context: names to directories or addresses of images
+
+	NoCache       bool     // every step runs again
+	NoCacheStages []string // those of these stages do
+
+	Network string   // of RUN: "", "default", "host" or "none"
+	Hosts   []Host   // of RUN
+	ShmSize int64    // of RUN, in bytes
+	Ulimits []Ulimit // of RUN, by name
+	Epoch   *int64   // time of what COPY and ADD take from a context, in seconds
+
+	Images map[ImageRef]BaseImage // that are known
 }
 
 // Plan is a graph of stages without circles.
@@ -44,7 +56,7 @@ type Plan struct {
 type Stage struct {
 	Index    int    // position in the file, counted from 0
 	Name     string // as AS gives it in lower case, else the index
-	Base     Base
+	Base     Origin
 	Platform ocispec.Platform // of --platform, else the target's; a stage on a stage has that one's
 	Location []parser.Range   // of FROM
 	Needs    []int            // indexes into Plan.Stages of what must be done before, ascending
@@ -52,22 +64,22 @@ type Stage struct {
 	// Commands begin with the ONBUILD triggers of the base. A stage that a named context replaces has none.
 	Commands []instructions.Command
 	// Sources says what COPY --from names, for the commands that have it.
-	Sources map[*instructions.CopyCommand]Base
+	Sources map[*instructions.CopyCommand]Origin
 }
 
-// Kind says what a Base is.
+// Kind says what an Origin is.
 type Kind string
 
-// The kinds of a Base.
+// The kinds of an Origin.
 const (
-	Scratch Kind = "scratch" // nothing
-	OnStage Kind = "stage"   // Base.Stage
-	Image   Kind = "image"   // Base.Name is a valid reference
-	Context Kind = "context" // Base.Name is a key of Options.Contexts
+	OnScratch Kind = "scratch" // nothing
+	OnStage   Kind = "stage"   // Origin.Stage
+	OnImage   Kind = "image"   // Origin.Name is a valid reference
+	OnContext Kind = "context" // Origin.Name is a key of Options.Contexts
 )
 
-// Base is what a stage starts from or a COPY reads.
-type Base struct {
+// Origin is what a stage starts from or a COPY reads.
+type Origin struct {
 	Kind  Kind
 	Name  string // as written, with variables replaced
 	Stage int    // index into Plan.Stages, if Kind is OnStage
@@ -107,6 +119,9 @@ func withPlatforms(o Options) Options {
 		o.TargetPlatform = o.BuildPlatform
 	}
 	o.BuildPlatform, o.TargetPlatform = platforms.Normalize(o.BuildPlatform), platforms.Normalize(o.TargetPlatform)
+	if len(o.Platforms) == 0 {
+		o.Platforms = []ocispec.Platform{o.TargetPlatform}
+	}
 	return o
 }
 
@@ -175,7 +190,7 @@ func (p *Plan) numbered(s Stage) Stage {
 	}
 	slices.Sort(needs)
 	s.Needs = needs
-	sources := map[*instructions.CopyCommand]Base{}
+	sources := map[*instructions.CopyCommand]Origin{}
 	for cmd, base := range s.Sources {
 		base.Stage = p.number[base.Stage]
 		sources[cmd] = base

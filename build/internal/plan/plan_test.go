@@ -67,7 +67,7 @@ func describe(p *plan.Plan) string {
 	return out.String()
 }
 
-func base(b plan.Base) string {
+func base(b plan.Origin) string {
 	if b.Kind == plan.OnStage {
 		return fmt.Sprintf("stage %d", b.Stage)
 	}

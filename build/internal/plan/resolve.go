@@ -89,7 +89,7 @@ func (p *Plan) resolveBase(s *Stage, from *instructions.Stage) error {
 	}
 	s.Platform = platform
 	if context, ok := p.context[normalized(from.Name)]; ok && from.Name != "" {
-		s.Base, s.Commands = Base{Kind: Context, Name: context}, nil
+		s.Base, s.Commands = Origin{Kind: OnContext, Name: context}, nil
 		return nil
 	}
 	if s.Base, err = p.base(name); err != nil {
@@ -115,7 +115,7 @@ func (p *Plan) inherit(s *Stage, from *instructions.Stage) error {
 	s.Platform = parent.Platform
 	var texts []string
 	for _, cmd := range p.file.Stages[parent.Index].Commands {
-		if onbuild, ok := cmd.(*instructions.OnbuildCommand); ok && parent.Base.Kind != Context {
+		if onbuild, ok := cmd.(*instructions.OnbuildCommand); ok && parent.Base.Kind != OnContext {
 			texts = append(texts, onbuild.Expression)
 		}
 	}
@@ -131,20 +131,20 @@ func (p *Plan) inherit(s *Stage, from *instructions.Stage) error {
 }
 
 // base says what a name means in FROM at this point: named contexts win over stages, and those over images.
-func (p *Plan) base(name string) (Base, error) {
+func (p *Plan) base(name string) (Origin, error) {
 	if name == "scratch" {
-		return Base{Kind: Scratch, Name: name}, nil
+		return Origin{Kind: OnScratch, Name: name}, nil
 	}
 	if context, ok := p.context[normalized(name)]; ok {
-		return Base{Kind: Context, Name: context}, nil
+		return Origin{Kind: OnContext, Name: context}, nil
 	}
 	if i, ok := p.names[strings.ToLower(name)]; ok {
-		return Base{Kind: OnStage, Name: name, Stage: i}, nil
+		return Origin{Kind: OnStage, Name: name, Stage: i}, nil
 	}
 	if _, err := reference.ParseNormalizedNamed(name); err != nil {
-		return Base{}, fmt.Errorf("%q is no valid image name: %w", name, err)
+		return Origin{}, fmt.Errorf("%q is no valid image name: %w", name, err)
 	}
-	return Base{Kind: Image, Name: name}, nil
+	return Origin{Kind: OnImage, Name: name}, nil
 }
 
 // baseName is the name in FROM with variables replaced, and a hint about those that had no value.
@@ -217,7 +217,7 @@ func (p *Plan) copies(s *Stage, cmds []instructions.Command) error {
 			return p.file.At(copying.Location(), copying.From, err)
 		}
 		if s.Sources == nil {
-			s.Sources = map[*instructions.CopyCommand]Base{}
+			s.Sources = map[*instructions.CopyCommand]Origin{}
 		}
 		s.Sources[copying] = source
 		if source.Kind == OnStage && !slices.Contains(s.Needs, source.Stage) {
@@ -227,22 +227,22 @@ func (p *Plan) copies(s *Stage, cmds []instructions.Command) error {
 	return nil
 }
 
-func (p *Plan) source(cmd *instructions.CopyCommand) (Base, error) {
+func (p *Plan) source(cmd *instructions.CopyCommand) (Origin, error) {
 	plain, err := p.file.Expander(cmd.Location(), variables{}).Word(cmd.From)
 	if err != nil {
-		return Base{}, err
+		return Origin{}, err
 	}
 	if plain != cmd.From {
-		return Base{}, errors.New("COPY --from takes no variables: give the name to a stage with FROM … AS and copy from that")
+		return Origin{}, errors.New("COPY --from takes no variables: give the name to a stage with FROM … AS and copy from that")
 	}
 	number, err := strconv.Atoi(cmd.From)
 	if _, isContext := p.context[cmd.From]; err != nil || isContext {
 		return p.base(cmd.From)
 	}
 	if number < 0 || number >= len(p.stages) {
-		return Base{}, fmt.Errorf("no stage %d, the last one is %d", number, len(p.stages)-1)
+		return Origin{}, fmt.Errorf("no stage %d, the last one is %d", number, len(p.stages)-1)
 	}
-	return Base{Kind: OnStage, Name: cmd.From, Stage: number}, nil
+	return Origin{Kind: OnStage, Name: cmd.From, Stage: number}, nil
 }
 
 // contextNames maps the names that FROM and COPY --from may use to those given. The reserved names cannot be replaced.

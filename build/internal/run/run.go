@@ -37,6 +37,13 @@ type File struct {
 	Data []byte
 }
 
+// Ulimit is a limit of the command's processes, by docker's name, such as
+// nofile. -1 is no limit.
+type Ulimit struct {
+	Name       string
+	Soft, Hard int64
+}
+
 // Command is what to run and where. The zero values of all fields but Root,
 // Scratch and Args are right for a plain RUN.
 type Command struct {
@@ -67,6 +74,9 @@ type Command struct {
 	Hostname string
 	// ShmSize is the size of /dev/shm in bytes; 0 is 64 MiB.
 	ShmSize int64
+	// Ulimits are set for the command; the others are as lbuild itself was
+	// given.
+	Ulimits []Ulimit
 	// Stdout and Stderr receive the output as it comes, also in the middle of
 	// a line; nil discards it. They may be the same writer. What the runtime
 	// itself has to say about a container that cannot start is on Stderr too.

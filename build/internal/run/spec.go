@@ -77,10 +77,19 @@ func (c Command) process(who identity) oci.SpecOpts {
 		}
 		s.Process.Env = withDefaults(c.Env, defaultPath, "HOME="+who.home)
 		s.Process.User = who.user
-		s.Process.Rlimits = nil // as lbuild itself was given
+		s.Process.Rlimits = rlimits(c.Ulimits)
 		setShmSize(s.Mounts, c.ShmSize)
 		return nil
 	}
+}
+
+// rlimits names limits as the runtime does, and leaves others as lbuild itself was given.
+func rlimits(limits []Ulimit) []specs.POSIXRlimit {
+	var list []specs.POSIXRlimit
+	for _, l := range limits {
+		list = append(list, specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(l.Name), Soft: uint64(l.Soft), Hard: uint64(l.Hard)})
+	}
+	return list
 }
 
 func setShmSize(mounts []specs.Mount, size int64) {

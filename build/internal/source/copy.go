@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -20,6 +21,9 @@ type CopyOptions struct {
 	Owner  *Owner // of all that is copied, and of directories made for it; nil keeps owners, and 0:0
 	Mode   string // of --chmod, octal or symbolic, for all but links; "" keeps modes
 	Unpack bool   // as ADD: a file that is a tar archive, plain or compressed, is unpacked at dest
+
+	Epoch *time.Time // no time of what is copied, nor of a directory that it changes, is later; nil leaves times alone
+	Exact bool       // with Epoch: what is copied has that very time, but for what is unpacked
 
 	// Replace lets files below dest take the place of directories, with all that is in them, and directories that of
 	// files and links. False makes that an error, as docker build does.
@@ -55,6 +59,7 @@ type copier struct {
 	opts    CopyOptions
 	mode    chmod
 	noClone atomic.Bool // the file systems cannot share blocks
+	touched []string    // canonical paths of directories that got an entry and have no time of their own
 	placed  *Placed     // what Place leaves out; nil for Copy
 }
 
@@ -77,7 +82,7 @@ func (c *copier) all(ctx context.Context, sel *Selection, dest string) error {
 			return fmt.Errorf("copy %q: %w", it.label(), err)
 		}
 	}
-	return nil
+	return c.clampTouched()
 }
 
 // label names the item in errors.
@@ -136,6 +141,7 @@ func (c *copier) item(ctx context.Context, it *item, dest string) error {
 	if it.node.meta.isDir() {
 		return c.contents(ctx, it, at)
 	}
+	c.touched = append(c.touched, path.Dir(at))
 	parent, err := c.root.open(path.Dir(at), unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
@@ -192,8 +198,13 @@ func (c *copier) mkdirAll(name string) error {
 	if err != nil {
 		return err
 	}
+	done := "."
 	for part := range strings.SplitSeq(at.path, "/") {
-		below, err := c.mkdir(dir, part)
+		below, made, err := c.mkdir(dir, part)
+		if made {
+			c.touched = append(c.touched, done, path.Join(done, part))
+		}
+		done = path.Join(done, part)
 		if err = errors.Join(err, dir.Close()); err != nil {
 			return err
 		}
@@ -203,15 +214,13 @@ func (c *copier) mkdirAll(name string) error {
 }
 
 // mkdir opens a directory in dir, and makes it if it is not there.
-func (c *copier) mkdir(dir *os.File, name string) (*os.File, error) {
-	err := unix.Mkdirat(int(dir.Fd()), name, 0o700)
-	made := err == nil
-	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return nil, fmt.Errorf("make directory %q: %w", name, err)
+func (c *copier) mkdir(dir *os.File, name string) (d *os.File, made bool, err error) {
+	d, made, err = makeDirAt(dir, name)
+	if err != nil {
+		return nil, made, fmt.Errorf("make directory %q: %w", name, err)
 	}
-	d, err := openDirAt(dir, name)
-	if err != nil || !made {
-		return d, err
+	if !made {
+		return d, false, nil
 	}
 	owner := Owner{}
 	if c.opts.Owner != nil {
@@ -222,9 +231,9 @@ func (c *copier) mkdir(dir *os.File, name string) (*os.File, error) {
 		err = unix.Fchmod(int(d.Fd()), c.mode.parents())
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make directory %q: %w", name, err), d.Close())
+		return nil, true, errors.Join(fmt.Errorf("make directory %q: %w", name, err), d.Close())
 	}
-	return d, nil
+	return d, true, nil
 }
 
 // contents copies what lies in a directory into the directory at a canonical path. The latter keeps its owner

@@ -98,13 +98,13 @@ func (c *copier) file(ctx context.Context, d *target, from string, m *meta, name
 	}
 	err = c.bytes(ctx, dst, src, m.size)
 	if err == nil {
-		err = c.dressFrom(dst, src, m)
+		err = c.setMetadataFrom(dst, src, m)
 	}
 	if err == nil {
 		err = unchanged(src, m) // or else the copy might be half of the old and half of the new
 	}
 	if err == nil {
-		err = setTime(d.to, name, m)
+		err = c.setTime(d.to, name, m)
 	}
 	return errors.Join(err, dst.Close())
 }
@@ -139,17 +139,17 @@ func (c *copier) bytes(ctx context.Context, dst, src *os.File, size int64) error
 	return nil
 }
 
-func (c *copier) dressFrom(dst, src *os.File, m *meta) error {
+func (c *copier) setMetadataFrom(dst, src *os.File, m *meta) error {
 	attrs, err := readXattrs(src)
 	if err != nil {
 		return err
 	}
-	return c.dress(dst, m, attrs)
+	return c.setMetadata(dst, m, attrs)
 }
 
-// dress gives an open file or directory its owner, attributes and mode. The order matters: a change of owner
+// setMetadata gives an open file or directory its owner, attributes and mode. The order matters: a change of owner
 // takes capabilities and setuid away, and an ACL has the last word on the mode only if no other was asked for.
-func (c *copier) dress(f *os.File, m *meta, attrs []xattr) error {
+func (c *copier) setMetadata(f *os.File, m *meta, attrs []xattr) error {
 	owner := c.owner(m)
 	if err := unix.Fchown(int(f.Fd()), owner.UID, owner.GID); err != nil {
 		return fmt.Errorf("change owner to %d:%d: %w", owner.UID, owner.GID, err)
@@ -170,15 +170,6 @@ func (c *copier) owner(m *meta) Owner {
 	return Owner{UID: int(m.uid), GID: int(m.gid)}
 }
 
-// setTime sets the mtime of an entry, which may be a link; the access time stays.
-func setTime(dir *os.File, name string, m *meta) error {
-	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, m.mtime}
-	if err := unix.UtimesNanoAt(int(dir.Fd()), name, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fmt.Errorf("set time: %w", err)
-	}
-	return nil
-}
-
 // link copies a symbolic link as it is.
 func (c *copier) link(d *target, src *os.File, m *meta, name string) error {
 	to, err := readlink(src)
@@ -193,7 +184,7 @@ func (c *copier) link(d *target, src *os.File, m *meta, name string) error {
 	if err := unix.Fchownat(dir, name, owner.UID, owner.GID, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("change owner: %w", err)
 	}
-	return setTime(d.to, name, m)
+	return c.setTime(d.to, name, m)
 }
 
 // device copies a device or fifo. As in docker a socket, which is nothing without its process, becomes an empty file.
@@ -217,7 +208,7 @@ func (c *copier) device(d *target, src *os.File, m *meta, name string) error {
 	if err := unix.Fchmodat(dir, name, c.mode.apply(m.mode), 0); err != nil {
 		return fmt.Errorf("change mode: %w", err)
 	}
-	return setTime(d.to, name, m)
+	return c.setTime(d.to, name, m)
 }
 
 // deviceXattrs copies attributes without opening either device.
@@ -242,7 +233,10 @@ func (c *copier) document(dir *os.File, name string, it *item) error {
 	}
 	_, err = f.Write(it.inline)
 	if err == nil {
-		err = c.dress(f, &it.node.meta, nil)
+		err = c.setMetadata(f, &it.node.meta, nil)
+	}
+	if err == nil && c.opts.Epoch != nil {
+		err = setTimeAt(dir, name, timespec(*c.opts.Epoch))
 	}
 	return errors.Join(err, f.Close())
 }

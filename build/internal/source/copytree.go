@@ -140,13 +140,13 @@ func (w *walker) finish(d *target) error {
 		attrs, err := readXattrs(from)
 		err = errors.Join(err, from.Close())
 		if err == nil {
-			err = w.dress(d.to, &d.meta, attrs)
+			err = w.setMetadata(d.to, &d.meta, attrs)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return setTime(d.to, ".", &d.meta)
+	return w.setTime(d.to, ".", &d.meta)
 }
 
 // twin copies a file with several links, or links it to its copy. The first copy is whole before the next link.

@@ -145,10 +145,10 @@ func filesBelow(to, from string, kids []node, yield func(placedFile) bool) bool 
 
 // change is the file as Copy would have made it.
 func (p *Placed) change(f placedFile) diff.Change {
-	m, owner := &f.node.meta, p.copier.owner(&f.node.meta)
+	m, owner, mtime := &f.node.meta, p.copier.owner(&f.node.meta), p.copier.mtime(&f.node.meta)
 	c := diff.Change{
 		Kind: diff.Add, Path: f.to, Mode: fileMode(p.copier.mode.apply(m.mode)), UID: owner.UID, GID: owner.GID,
-		Size: m.size, ModTime: time.Unix(m.mtime.Unix()),
+		Size: m.size, ModTime: time.Unix(mtime.Unix()),
 	}
 	return c.WithContent(func() (io.ReadCloser, error) { return p.open(f) })
 }

@@ -20,7 +20,7 @@ import (
 // Extract unpacks a tar, also compressed, into dir as a build context: whiteout names in it are ordinary files, and all
 // is owned by the caller. Nothing is written outside dir. After an error the caller removes dir.
 func Extract(ctx context.Context, r io.Reader, dir string) error {
-	err := apply(ctx, r, dir, nil, archive.WithNoSameOwner())
+	err := apply(ctx, r, dir, CopyOptions{}, archive.WithNoSameOwner())
 	if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("not a tar archive, or a damaged one: %w", err)
 	}
@@ -57,23 +57,25 @@ func (c *copier) unpack(ctx context.Context, it *item, dest string) error {
 	if err := plain.mkdirAll(dest); err != nil {
 		return err
 	}
+	c.touched = append(c.touched, plain.touched...)
 	at, err := c.root.resolve(dest)
 	if err != nil {
 		return err
 	}
+	c.touched = append(c.touched, at.path)
 	f, err := it.tree.root.openRegular(it.path, &it.node.meta)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := apply(ctx, f, filepath.Join(c.dir, at.path), c.opts.Owner); err != nil {
+	if err := apply(ctx, f, filepath.Join(c.dir, at.path), c.opts); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
 	return unchanged(f, &it.node.meta) // its digest may be remembered, and is then that of the archive as it was selected
 }
 
-// apply unpacks a tar stream into dir; a nil owner keeps those of the archive.
-func apply(ctx context.Context, r io.Reader, dir string, owner *Owner, opts ...archive.ApplyOpt) error {
+// apply unpacks a tar stream into dir, with the owner and the latest time that how asks for.
+func apply(ctx context.Context, r io.Reader, dir string, how CopyOptions, opts ...archive.ApplyOpt) error {
 	plain, err := decompress(r)
 	if err != nil {
 		return err
@@ -84,8 +86,11 @@ func apply(ctx context.Context, r io.Reader, dir string, owner *Owner, opts ...a
 		archive.WithFilter(func(h *tar.Header) (bool, error) {
 			forget(last)
 			last = h
-			if owner != nil {
-				h.Uid, h.Gid = owner.UID, owner.GID
+			if how.Owner != nil {
+				h.Uid, h.Gid = how.Owner.UID, how.Owner.GID
+			}
+			if how.Epoch != nil && h.ModTime.After(*how.Epoch) {
+				h.ModTime = *how.Epoch
 			}
 			return h.Typeflag != tar.TypeXGlobalHeader, nil
 		}),

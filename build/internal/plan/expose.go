@@ -1,4 +1,4 @@
-package build
+package plan
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 
 // expose adds ports to the config. A variable may hold several, separated by spaces.
 func (st *stage) expose(cmd *instructions.ExposeCommand) (string, error) {
-	words := st.s.file.Expander(cmd.Location(), shell.EnvsFromSlice(st.vars))
+	words := st.file.Expander(cmd.Location(), shell.EnvsFromSlice(st.vars))
 	var ports []string
 	for _, word := range cmd.Ports {
 		list, err := words.Words(word)
@@ -19,8 +19,8 @@ func (st *stage) expose(cmd *instructions.ExposeCommand) (string, error) {
 		}
 		ports = append(ports, list...)
 	}
-	if st.image.Config.ExposedPorts == nil {
-		st.image.Config.ExposedPorts = map[string]struct{}{}
+	if st.config.Config.ExposedPorts == nil {
+		st.config.Config.ExposedPorts = map[string]struct{}{}
 	}
 	var exposed []string
 	for _, p := range ports {
@@ -29,7 +29,7 @@ func (st *stage) expose(cmd *instructions.ExposeCommand) (string, error) {
 			return "", err
 		}
 		for _, port := range list {
-			st.image.Config.ExposedPorts[port] = struct{}{}
+			st.config.Config.ExposedPorts[port] = struct{}{}
 		}
 		exposed = append(exposed, list...)
 	}

@@ -1,9 +1,4 @@
-// Package cache names steps by their content, and keeps the record of what each made.
-//
-// A step's key hashes its parent's key and everything that the step can see. Two steps with one key would make the
-// same tree, so the second one takes the snapshot of the first. Keys are compared, never parsed; a change of what
-// goes into them raises revision, and old records are simply not found any more.
-package cache
+package plan
 
 import (
 	"crypto/sha256"
@@ -13,9 +8,10 @@ import (
 )
 
 // revision is part of every key; raise it when the inputs of a key or the meaning of a record change.
-const revision = "1"
+const revision = "2"
 
-// Key names a step by its content, as hex.
+// Key names an op by its content, as hex: what it does and what it reads, but not what it stands on. Keys are compared,
+// never parsed.
 type Key string
 
 // NewKey hashes fields in order. No two different lists of fields give the same input to the hash.

@@ -1,9 +1,8 @@
-package build
+package plan
 
 import (
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
@@ -23,7 +22,7 @@ var defaultShell = []string{"/bin/sh", "-c"}
 // configure applies an instruction that only changes the image's config, and gives its line in the history, "" for
 // none. ok is false for instructions that change files.
 func (st *stage) configure(cmd instructions.Command) (createdBy string, ok bool, err error) {
-	c := &st.image.Config
+	c := &st.config.Config
 	switch cmd := cmd.(type) {
 	case *instructions.ArgCommand:
 		createdBy, err = st.declare(cmd)
@@ -32,7 +31,7 @@ func (st *stage) configure(cmd instructions.Command) (createdBy string, ok bool,
 	case *instructions.LabelCommand:
 		createdBy = setLabels(c, cmd.Labels)
 	case *instructions.MaintainerCommand:
-		st.image.Author = cmd.Maintainer
+		st.config.Author = cmd.Maintainer
 		createdBy = "MAINTAINER " + cmd.Maintainer
 	case *instructions.CmdCommand:
 		c.Cmd, st.cmdSet = st.commandLine(cmd.ShellDependantCmdLine), true
@@ -73,18 +72,18 @@ func (st *stage) configure(cmd instructions.Command) (createdBy string, ok bool,
 func (st *stage) declare(cmd *instructions.ArgCommand) (string, error) {
 	list := []string{"ARG"}
 	for _, arg := range cmd.Args {
-		value, ok := st.s.argValues[arg.Key]
+		value, ok := st.options.Args[arg.Key]
 		switch {
 		case ok:
 		case arg.Value != nil:
 			var err error
-			words := st.s.file.Expander(cmd.Location(), shell.EnvsFromSlice(st.vars)) // with those before it in the line
+			words := st.file.Expander(cmd.Location(), shell.EnvsFromSlice(st.vars)) // with those before it in the line
 			if value, err = words.Word(*arg.Value); err != nil {
 				return "", err
 			}
 			ok = true
 		default:
-			value, ok = st.s.plan.GlobalArgs[arg.Key]
+			value, ok = st.plan.GlobalArgs[arg.Key]
 		}
 		word := arg.Key
 		arg.Value = nil
@@ -106,7 +105,7 @@ func (st *stage) setEnv(cmd *instructions.EnvCommand) string {
 	words := []string{"ENV"}
 	for _, kv := range cmd.Env {
 		st.vars = setVar(st.vars, kv.Key, kv.Value)
-		st.image.Config.Env = setVar(st.image.Config.Env, kv.Key, kv.Value)
+		st.config.Config.Env = setVar(st.config.Config.Env, kv.Key, kv.Value)
 		words = append(words, kv.String())
 	}
 	return strings.Join(words, " ")
@@ -142,20 +141,11 @@ func (st *stage) commandLine(c instructions.ShellDependantCmdLine) []string {
 	if !c.PrependShell {
 		return c.CmdLine
 	}
-	sh := st.image.Config.Shell
+	sh := st.config.Config.Shell
 	if len(sh) == 0 {
 		sh = defaultShell
 	}
 	return append(slices.Clone(sh), strings.Join(c.CmdLine, " "))
-}
-
-// chdir makes dir the working directory; a relative one is below the last.
-func (st *stage) chdir(dir string) string {
-	if !path.IsAbs(dir) {
-		dir = path.Join("/", st.image.Config.WorkingDir, dir)
-	}
-	st.image.Config.WorkingDir = path.Clean(dir)
-	return st.image.Config.WorkingDir
 }
 
 // setVar sets key in a list of key=value, in place where the list has it. The list given is not changed.
