@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/lbuild/lbuild/build/internal/cache"
+
+	"github.com/lbuild/lbuild/snapshot"
 )
 
 func TestEachCompressionOfASnapshotGivesItsWarningsOnce(t *testing.T) {
@@ -24,8 +26,8 @@ func TestEachCompressionOfASnapshotGivesItsWarningsOnce(t *testing.T) {
 	if err := errors.Join(os.WriteFile(sparse, nil, 0o644), os.Truncate(sparse, 4<<20)); err != nil {
 		t.Fatal(err)
 	}
-	name, err := ws.Commit(ctx)
-	if err != nil {
+	name := snapshot.NewName()
+	if err := ws.Commit(ctx, name); err != nil {
 		t.Fatal(err)
 	}
 	var warnings []string

@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
+	bolt "go.etcd.io/bbolt"
 )
 
 // adoption is a workspace's tree on its way to the snapshotter, which learns of it when it is frozen: containerd's calls
@@ -54,14 +55,25 @@ func (a *adoption) commit(ctx context.Context, ms *metaStore, name, key string, 
 		if err := a.move(dir); err != nil {
 			return errors.Join(err, a.takeBack(dir))
 		}
-		_, err = storage.CommitActive(ctx, key, name, a.usage, opts...)
-		return err
+		if _, err = storage.CommitActive(ctx, key, name, a.usage, opts...); err != nil {
+			return errors.Join(err, a.takeBack(dir))
+		}
+		return nil
 	})
 }
 
-// takeBack puts what move made beside where the tree was, so that it goes with that directory and its lease.
+// unadopt undoes adopt within a transaction that fails: the snapshotter's own has ended.
+func (s *Store) unadopt(ctx context.Context, tx *bolt.Tx, name string, a *adoption) error {
+	id, err := s.ms.remove(ctx, backendName(tx, name))
+	if err != nil {
+		return err
+	}
+	return a.takeBack(filepath.Join(s.ms.dirs, id))
+}
+
+// takeBack undoes move, also a part of it.
 func (a *adoption) takeBack(dir string) error {
-	return unlessGone(os.Rename(dir, filepath.Join(filepath.Dir(a.upper), "failed")))
+	return errors.Join(unlessGone(os.Rename(filepath.Join(dir, "fs"), a.upper)), unlessGone(os.Remove(dir)))
 }
 
 // move gives the tree its place, on disk before any database says so.

@@ -19,19 +19,19 @@ import (
 func TestWorkspaceIsCommittedWithItsRecordsOrNotAtAll(t *testing.T) {
 	s := openStore(t, Options{})
 	l, ctx := newLease(t, s)
-	commit := func(records ...Record) (string, error) {
+	name := NewName()
+	commit := func(name string, records ...Change) error {
 		w, err := s.Prepare(ctx, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		name, err := w.Commit(ctx, records...)
+		err = w.Commit(ctx, name, records...)
 		if derr := w.Discard(); derr != nil {
 			t.Error(derr)
 		}
-		return name, err
+		return err
 	}
-	name, err := commit(Record{Key: "a", Snapshot: "another"}, Record{Key: "b"})
-	if err != nil {
+	if err := commit(name, Record{Key: "a", Snapshot: name}, Record{Key: "b", Snapshot: name}); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"a", "b"} {
@@ -40,7 +40,7 @@ func TestWorkspaceIsCommittedWithItsRecordsOrNotAtAll(t *testing.T) {
 		}
 	}
 	missing := []digest.Digest{digest.FromString("missing")}
-	if _, err := commit(Record{Key: "c"}, Record{Key: "d", Blobs: missing}); !errdefs.IsNotFound(err) {
+	if err := commit(NewName(), Record{Key: "c"}, Record{Key: "d", Blobs: missing}); !errdefs.IsNotFound(err) {
 		t.Errorf("a record of a blob that is missing: %v", err)
 	}
 	if _, err := s.Record(ctx, "c"); !errdefs.IsNotFound(err) {

@@ -117,7 +117,7 @@ func BenchmarkRecordedStep(b *testing.B) {
 		if err := write("b")(dir); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := w.Commit(ctx, Record{Key: "k"}); err != nil {
+		if err := w.Commit(ctx, NewName(), Record{Key: "k"}); err != nil {
 			b.Fatal(err)
 		}
 	}

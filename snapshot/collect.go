@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/metadata"
+	"github.com/containerd/containerd/v2/core/metadata/boltutil"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/containerd/v2/pkg/gc"
@@ -47,7 +48,7 @@ func (s *Store) collect(ctx context.Context) (report swept, err error) {
 // mark removes from the database what nothing reaches. The files are left to sweep, which also finds those of processes
 // that were killed between a file and its transaction.
 func (s *Store) mark(ctx context.Context, db *bolt.DB) error {
-	roots, err := recordRoots(db)
+	roots, err := s.cleanRecords(ctx, db)
 	if err != nil {
 		return err
 	}
@@ -55,6 +56,33 @@ func (s *Store) mark(ctx context.Context, db *bolt.DB) error {
 	meta.RegisterCollectibleResource(recordResource, roots)
 	_, err = meta.GarbageCollect(ctx)
 	return err
+}
+
+// cleanRecords removes the records that cannot be used and returns what the others name. It reads them before the
+// collection: a collector that fails to start is left out by containerd, and everything that records name would be
+// collected.
+func (s *Store) cleanRecords(ctx context.Context, db *bolt.DB) (roots, error) {
+	var usable map[string]Record
+	var unusable []string
+	old := false
+	err := db.View(func(tx *bolt.Tx) error {
+		usable, unusable = sortRecords(tx)
+		old = bucket(tx, oldRecordsBucket...) != nil
+		return nil
+	})
+	if err == nil && (old || len(unusable) > 0) {
+		err = db.Update(func(tx *bolt.Tx) error {
+			if err := deleteOldRecords(tx); err != nil {
+				return err
+			}
+			return s.deleteRecords(boltutil.WithTransaction(ctx, tx), tx, unusable)
+		})
+	}
+	var nodes roots
+	for _, r := range usable {
+		nodes = append(nodes, recordNodes(r.Snapshot, r.Blobs)...)
+	}
+	return nodes, err
 }
 
 // sweep removes the files that the database does not know.
@@ -200,18 +228,6 @@ const recordResource gc.ResourceType = 0x1e
 
 // roots are the snapshots and blobs that records name, as a collector of containerd's metadata.
 type roots []gc.Node
-
-// recordRoots reads all records before the collection: a collector that fails to start is left out by containerd, and
-// everything that records name would be collected.
-func recordRoots(db *bolt.DB) (nodes roots, err error) {
-	err = db.View(func(tx *bolt.Tx) error {
-		return eachRecord(tx, func(r Record) error {
-			nodes = append(nodes, recordNodes(r.Snapshot, r.Blobs)...)
-			return nil
-		})
-	})
-	return nodes, err
-}
 
 func recordNodes(snapshot string, blobs []digest.Digest) []gc.Node {
 	var nodes []gc.Node

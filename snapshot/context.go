@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 
@@ -61,7 +62,7 @@ func (s *Store) transact(ctx context.Context, fn func(ctx context.Context, tx *b
 	var result error
 	err := s.meta.Update(func(tx *bolt.Tx) error {
 		result = fn(boltutil.WithTransaction(ctx, tx), tx)
-		if errdefs.IsAlreadyExists(result) {
+		if _, undo := errors.AsType[*updateError](result); errdefs.IsAlreadyExists(result) && !undo {
 			return nil
 		}
 		return result

@@ -138,7 +138,7 @@ func TestWhatCannotBeRemovedIsAWarning(t *testing.T) {
 				t.Fatal(err)
 			}
 			release := stuck(t, w.work())
-			if _, err := w.Commit(ctx); err != nil {
+			if err := w.Commit(ctx, NewName()); err != nil {
 				t.Error(err)
 			}
 			return release
@@ -224,7 +224,7 @@ func TestCommitThatFailsLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	release := immutable(t, w.upper())
-	if _, err := w.Commit(ctx); !errors.Is(err, unix.EPERM) {
+	if err := w.Commit(ctx, NewName()); !errors.Is(err, unix.EPERM) {
 		t.Errorf("got %v, want that the tree cannot be moved", err)
 	}
 	release()

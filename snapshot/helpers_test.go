@@ -88,7 +88,8 @@ func step(ctx context.Context, s *Store, parent string, edit func(dir string) er
 	if err := edit(dir); err != nil {
 		return "", err
 	}
-	return w.Commit(ctx)
+	name = NewName()
+	return name, w.Commit(ctx, name)
 }
 
 func mustStep(t testing.TB, ctx context.Context, s *Store, parent string, edit func(dir string) error) string {

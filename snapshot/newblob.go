@@ -72,9 +72,9 @@ func (b *BlobWriter) Digest() digest.Digest { return b.hash.Digest() }
 func (b *BlobWriter) Size() int64 { return b.size }
 
 // Commit makes the blob whole: it has the digest and, unless size is 0, the size, or Commit fails and stores nothing.
-// That it existed before is fine; it then gets the labels that it lacks. The records are put in the same transaction.
+// That it existed before is fine; it then gets the labels that it lacks. The records are changed in the same transaction.
 // Blob and records are on disk when Commit returns: a power cut before that may lose all of them, never some.
-func (b *BlobWriter) Commit(ctx context.Context, size int64, expected digest.Digest, labels map[string]string, records ...Record) error {
+func (b *BlobWriter) Commit(ctx context.Context, size int64, expected digest.Digest, labels map[string]string, records ...Change) error {
 	err := b.settle(size, expected)
 	if err == nil {
 		err = b.store.heal(b.lease.Context(ctx), expected)
@@ -105,7 +105,7 @@ func (b *BlobWriter) settle(size int64, expected digest.Digest) error {
 }
 
 // publish gives the file its place and its name.
-func (b *BlobWriter) publish(ctx context.Context, d digest.Digest, labels map[string]string, records []Record) error {
+func (b *BlobWriter) publish(ctx context.Context, d digest.Digest, labels map[string]string, records []Change) error {
 	return b.store.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
 		if err := b.register(ctx, tx, d, labels); err != nil {
 			return err

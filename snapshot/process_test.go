@@ -317,7 +317,7 @@ func TestKillWhileUnpackingAndPruning(t *testing.T) {
 func checkRecords(t *testing.T, s *Store) {
 	t.Helper()
 	_, ctx := newLease(t, s)
-	for _, key := range recordKeys(t, s) {
+	for _, key := range storedKeys(t, s) {
 		r, err := s.Record(ctx, key)
 		if err != nil {
 			t.Fatal(err)

@@ -26,9 +26,10 @@ type PruneReport struct {
 // tells what cannot be removed, or that ctx ended, and that is left for the next Open.
 func (s *Store) Prune(ctx context.Context, opts PruneOptions) (PruneReport, error) {
 	ctx = s.Context(ctx)
-	records := 0
-	err := s.transact(ctx, func(ctx context.Context, tx *bolt.Tx) (err error) {
-		if records, err = s.dropRecords(ctx, tx); err != nil || !opts.All {
+	var records []string
+	err := s.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
+		records = recordKeys(tx)
+		if err := s.deleteRecords(ctx, tx, records); err != nil || !opts.All {
 			return err
 		}
 		return s.dropNames(ctx)
@@ -37,28 +38,11 @@ func (s *Store) Prune(ctx context.Context, opts PruneOptions) (PruneReport, erro
 		return PruneReport{}, fmt.Errorf("prune: %w", err)
 	}
 	report, err := s.collect(ctx)
-	report.Records = records
+	report.Records = len(records)
 	if err == nil {
 		err = s.trash.empty(ctx)
 	}
 	return report.PruneReport, err
-}
-
-func (s *Store) dropRecords(ctx context.Context, tx *bolt.Tx) (int, error) {
-	var keys []string
-	err := eachRecord(tx, func(r Record) error {
-		keys = append(keys, r.Key)
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	for _, key := range keys {
-		if err := s.dropRecord(ctx, tx, key); err != nil {
-			return 0, err
-		}
-	}
-	return len(keys), nil
 }
 
 func (s *Store) dropNames(ctx context.Context) error {

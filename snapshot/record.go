@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -12,9 +11,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-var recordsBucket = []string{"lbuild", "records"}
-
-// Record is what a finished step left: it keeps the snapshot and the blobs that it names.
+// Record is what a finished step left: it keeps the snapshot and the blobs that it names. One that names none keeps
+// nothing, and stays until it is deleted or pruned.
 type Record struct {
 	// Key finds the record.
 	Key string
@@ -22,21 +20,36 @@ type Record struct {
 	Snapshot string
 	// Blobs are kept with what their labels refer to.
 	Blobs []digest.Digest
+	// Needs are the keys of other records without which this one is of no use: when one of them goes, this one goes, too.
+	Needs []string
 	// Data is the caller's.
 	Data []byte
-	// Created is when the record was put; PutRecord sets it if it is zero.
+	// Created is when the record was put; it is set if it is zero.
 	Created time.Time
 }
 
-// Record returns the record of the key. The error is errdefs.ErrNotFound if there is none, or if its snapshot or one of
-// its blobs is gone. Under a lease that began before, what the record names is kept also if the record is removed.
+// Change is a change of one record: a Record takes the place of any other with its key, an Update is made of it.
+type Change interface {
+	change(ctx context.Context, tx *bolt.Tx, s *Store) error
+}
+
+// Update changes the record of a key within the transaction that puts it, so that writers of the same key, also in other
+// processes, lose nothing of each other.
+type Update struct {
+	Key string
+	// Func is called once, with what [Store.Record] would find, and returns what to put; its key is set. An error undoes the
+	// whole transaction. All other writers wait for it, so it must not call the store.
+	Func func(old Record, found bool) (Record, error)
+}
+
+// Record returns the record of the key. The error is errdefs.ErrNotFound if there is none, if it was written in another
+// form, or if its snapshot, one of its blobs or one of the records that it needs is gone; those that these need count,
+// too. Under a lease that began before, what the record names is kept also if the record is removed.
 func (s *Store) Record(_ context.Context, key string) (Record, error) {
 	var r Record
 	err := s.meta.View(func(tx *bolt.Tx) (err error) {
-		if r, err = readRecord(tx, key); err != nil {
-			return err
-		}
-		return present(tx, r.Snapshot, r.Blobs)
+		r, err = usableRecord(tx, key)
+		return err
 	})
 	if err != nil {
 		return Record{}, fmt.Errorf("record %s: %w", key, err)
@@ -47,20 +60,55 @@ func (s *Store) Record(_ context.Context, key string) (Record, error) {
 // PutRecord puts the record in the place of any other with its key, in one transaction. What it names must exist.
 func (s *Store) PutRecord(ctx context.Context, r Record) error { return s.PutRecords(ctx, r) }
 
-// PutRecords is PutRecord for several in one transaction: all are put or none. It waits for the disk once, not for each.
-func (s *Store) PutRecords(ctx context.Context, records ...Record) error {
-	if len(records) == 0 {
+// UpdateRecord reads, changes and writes the record of a key in one transaction; see [Update].
+func (s *Store) UpdateRecord(ctx context.Context, key string, fn func(old Record, found bool) (Record, error)) error {
+	return s.PutRecords(ctx, Update{key, fn})
+}
+
+// PutRecords makes several changes in one transaction: all or none. It waits for the disk once, not for each. They are
+// made in order: each finds what those before it put, and a record comes after those that it needs.
+func (s *Store) PutRecords(ctx context.Context, changes ...Change) error {
+	if len(changes) == 0 {
 		return nil
 	}
 	return s.transact(s.Context(ctx), func(ctx context.Context, tx *bolt.Tx) error {
-		for _, r := range records {
-			if err := s.putRecord(ctx, tx, r); err != nil {
-				return fmt.Errorf("put record %s: %w", r.Key, err)
+		for _, c := range changes {
+			if err := c.change(ctx, tx, s); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
 }
+
+func (r Record) change(ctx context.Context, tx *bolt.Tx, s *Store) error {
+	if err := s.putRecord(ctx, tx, r); err != nil {
+		return fmt.Errorf("put record %s: %w", r.Key, err)
+	}
+	return nil
+}
+
+func (u Update) change(ctx context.Context, tx *bolt.Tx, s *Store) error {
+	old, err := usableRecord(tx, u.Key)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("update record %s: %w", u.Key, err)
+	}
+	r, err := u.Func(old, err == nil)
+	if err != nil {
+		return &updateError{u.Key, err}
+	}
+	r.Key = u.Key
+	return r.change(ctx, tx, s)
+}
+
+// updateError is a caller's, which undoes the transaction whatever it wraps.
+type updateError struct {
+	key string
+	err error
+}
+
+func (e *updateError) Error() string { return fmt.Sprintf("update record %s: %v", e.key, e.err) }
+func (e *updateError) Unwrap() error { return e.err }
 
 func (s *Store) putRecord(ctx context.Context, tx *bolt.Tx, r Record) error {
 	if r.Created.IsZero() {
@@ -69,39 +117,19 @@ func (s *Store) putRecord(ctx context.Context, tx *bolt.Tx, r Record) error {
 	if err := present(tx, r.Snapshot, r.Blobs); err != nil {
 		return err
 	}
-	if err := s.replaces(ctx, tx, r); err != nil {
+	for _, key := range r.Needs {
+		if _, err := usableRecord(tx, key); err != nil {
+			return fmt.Errorf("needs record %s: %w", key, err)
+		}
+	}
+	if err := s.retainReplaced(ctx, tx, r); err != nil {
 		return err
 	}
 	return writeRecord(tx, r)
 }
 
-// DeleteRecord removes the record of the key; none is fine.
-func (s *Store) DeleteRecord(ctx context.Context, key string) error {
-	err := s.transact(s.Context(ctx), func(ctx context.Context, tx *bolt.Tx) error {
-		return s.dropRecord(ctx, tx, key)
-	})
-	if err != nil {
-		return fmt.Errorf("delete record %s: %w", key, err)
-	}
-	return nil
-}
-
-func (s *Store) dropRecord(ctx context.Context, tx *bolt.Tx, key string) error {
-	old, err := readRecord(tx, key)
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := s.retain(ctx, resources(old.Snapshot, old.Blobs)); err != nil {
-		return err
-	}
-	return bucket(tx, recordsBucket...).Delete([]byte(key))
-}
-
-// replaces keeps for live leases what the record's predecessor named.
-func (s *Store) replaces(ctx context.Context, tx *bolt.Tx, r Record) error {
+// retainReplaced keeps for live leases what the record's predecessor named.
+func (s *Store) retainReplaced(ctx context.Context, tx *bolt.Tx, r Record) error {
 	old, err := readRecord(tx, r.Key)
 	if errdefs.IsNotFound(err) || err == nil && old.Snapshot == r.Snapshot && slices.Equal(old.Blobs, r.Blobs) {
 		return nil
@@ -112,41 +140,40 @@ func (s *Store) replaces(ctx context.Context, tx *bolt.Tx, r Record) error {
 	return s.retain(ctx, resources(old.Snapshot, old.Blobs))
 }
 
-func readRecord(tx *bolt.Tx, key string) (Record, error) {
-	var data []byte
-	if b := bucket(tx, recordsBucket...); b != nil {
-		data = b.Get([]byte(key))
+// DeleteRecord removes the record of the key; none is fine. Records that need it are not found from then on, and go with
+// the next collection.
+func (s *Store) DeleteRecord(ctx context.Context, key string) error {
+	err := s.transact(s.Context(ctx), func(ctx context.Context, tx *bolt.Tx) error {
+		return s.deleteRecord(ctx, tx, key)
+	})
+	if err != nil {
+		return fmt.Errorf("delete record %s: %w", key, err)
 	}
-	if data == nil {
-		return Record{}, errdefs.ErrNotFound
-	}
-	var r Record
-	return r, json.Unmarshal(data, &r)
+	return nil
 }
 
-func writeRecord(tx *bolt.Tx, r Record) error {
-	data, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	b, err := createBucket(tx, recordsBucket...)
-	if err != nil {
-		return err
-	}
-	return b.Put([]byte(r.Key), data)
-}
-
-// eachRecord calls fn with every record, in the order of the keys.
-func eachRecord(tx *bolt.Tx, fn func(Record) error) error {
+// deleteRecord keeps for live leases what the record named; what one of another form named cannot be known.
+func (s *Store) deleteRecord(ctx context.Context, tx *bolt.Tx, key string) error {
 	b := bucket(tx, recordsBucket...)
 	if b == nil {
 		return nil
 	}
-	return b.ForEach(func(key, _ []byte) error {
-		r, err := readRecord(tx, string(key))
-		if err != nil {
-			return fmt.Errorf("record %s: %w", key, err)
+	old, err := readRecord(tx, key)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	if err := s.retain(ctx, resources(old.Snapshot, old.Blobs)); err != nil {
+		return err
+	}
+	return b.Delete([]byte(key))
+}
+
+// deleteRecords deletes the records of these keys.
+func (s *Store) deleteRecords(ctx context.Context, tx *bolt.Tx, keys []string) error {
+	for _, key := range keys {
+		if err := s.deleteRecord(ctx, tx, key); err != nil {
+			return fmt.Errorf("delete record %s: %w", key, err)
 		}
-		return fn(r)
-	})
+	}
+	return nil
 }

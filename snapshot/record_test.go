@@ -10,15 +10,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-func recordKeys(t testing.TB, s *Store) (keys []string) {
+func storedKeys(t testing.TB, s *Store) (keys []string) {
 	t.Helper()
-	err := s.meta.View(func(tx *bolt.Tx) error {
-		return eachRecord(tx, func(r Record) error {
-			keys = append(keys, r.Key)
-			return nil
-		})
-	})
-	if err != nil {
+	if err := s.meta.View(func(tx *bolt.Tx) error { keys = recordKeys(tx); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return keys

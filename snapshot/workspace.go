@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
@@ -116,48 +115,53 @@ func (w *Workspace) Mount(context.Context) (string, error) {
 	return dir, nil
 }
 
-// Commit freezes the tree as a snapshot, ends the workspace and returns the snapshot's name, which no other snapshot
-// ever has. The records are put in the same transaction and name the snapshot, whatever they named before. Tree, name and
-// records are on disk when Commit returns: a power cut before that may lose all of them, never some. A process that still
-// uses the mount makes Commit fail; after an error the workspace is still to be discarded.
-func (w *Workspace) Commit(ctx context.Context, records ...Record) (string, error) {
+// NewName is a name for a snapshot that no other snapshot ever has.
+func NewName() string { return strings.ToLower(rand.Text()) }
+
+// Commit freezes the tree as the snapshot name and ends the workspace. The records are changed in the same transaction,
+// and may name the snapshot. Tree, name and records are on disk when Commit returns: a power cut before that may lose all
+// of them, never some. The error is errdefs.ErrAlreadyExists if there is a snapshot of that name, which the lease then
+// keeps. A process that still uses the mount makes Commit fail. After an error the workspace is still to be discarded;
+// until then it may be committed again, as long as it was not the database itself that failed.
+func (w *Workspace) Commit(ctx context.Context, name string, records ...Change) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended {
-		return "", errEnded
+		return errEnded
 	}
-	if w.dir != "" {
-		if err := unmountIdle(ctx, w.dir); err != nil {
-			return "", fmt.Errorf("commit workspace: %w", err)
-		}
-		w.dir = ""
-	}
-	name := strings.ToLower(rand.Text())
-	if err := w.freeze(w.lease.Context(ctx), name, records); err != nil {
-		return "", fmt.Errorf("commit workspace: %w", err)
+	if err := w.commit(w.lease.Context(ctx), name, records); err != nil {
+		return fmt.Errorf("commit workspace: %w", err)
 	}
 	w.ended = true
 	w.lease.holds(name)
-	return name, w.discard()
+	return w.discard()
 }
 
-// freeze gives the tree to the snapshotter. The files are synced before the transactions begin, which then last for
-// moments; each costs two syncs, so there is one in each database and no more.
-func (w *Workspace) freeze(ctx context.Context, name string, records []Record) error {
+// commit syncs the files before the transactions begin, which then last for moments; each costs two syncs, so there is
+// one in each database and no more.
+func (w *Workspace) commit(ctx context.Context, name string, records []Change) error {
+	if name == "" {
+		return fmt.Errorf("a snapshot needs a name: %w", errdefs.ErrInvalidArgument)
+	}
+	if w.dir != "" {
+		if err := unmountIdle(ctx, w.dir); err != nil {
+			return err
+		}
+		w.dir = ""
+	}
 	usage, err := w.store.settle(ctx, w.upper())
 	if err != nil {
 		return err
 	}
 	tree := &adoption{upper: w.upper(), usage: usage}
-	return w.store.transact(ctx, func(ctx context.Context, _ *bolt.Tx) error {
+	return w.store.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
 		if err := w.store.adopt(ctx, name, w.parent, tree); err != nil {
 			return err
 		}
-		records = slices.Clone(records)
-		for i := range records {
-			records[i].Snapshot = name
+		if err := w.store.PutRecords(ctx, records...); err != nil {
+			return errors.Join(err, w.store.unadopt(ctx, tx, name, tree))
 		}
-		return w.store.PutRecords(ctx, records...)
+		return nil
 	})
 }
 

@@ -39,7 +39,7 @@ func (c *Cache) CommitBare(ctx context.Context, blob *snapshot.BlobWriter, key, 
 	if err := encode(&made, step); err != nil {
 		return err
 	}
-	return blob.Commit(ctx, l.Size, l.Digest, labels, append(shapeRecords(shape, packed.Blobs), packed, made)...)
+	return blob.Commit(ctx, l.Size, l.Digest, labels, append(shapeRecords(shape, "", packed.Blobs), packed, made)...)
 }
 
 // Seen tells whether a step of this shape was ever recorded: without one a lookup by content cannot find any.
@@ -52,9 +52,9 @@ func (c *Cache) Seen(ctx context.Context, shape Key) (bool, error) {
 func shapeKey(shape Key) string { return "shape/" + string(shape) }
 
 // shapeRecords is the record of a shape, none for "". It lasts as long as the last step of that shape.
-func shapeRecords(shape Key, blobs []digest.Digest) []snapshot.Record {
+func shapeRecords(shape Key, name string, blobs []digest.Digest) []snapshot.Change {
 	if shape == "" {
 		return nil
 	}
-	return []snapshot.Record{{Key: shapeKey(shape), Blobs: blobs, Created: time.Now(), Data: []byte("true")}}
+	return []snapshot.Change{snapshot.Record{Key: shapeKey(shape), Snapshot: name, Blobs: blobs, Created: time.Now(), Data: []byte("true")}}
 }

@@ -69,12 +69,12 @@ func (c *Cache) Step(ctx context.Context, key Key) (_ Step, ok bool, _ error) {
 // Freeze ends the workspace of a step that is done and records what it made, and that its shape was seen unless that is
 // "", in one transaction. It sets step.Snapshot.
 func (c *Cache) Freeze(ctx context.Context, ws *snapshot.Workspace, key, shape Key, step Step) (Step, error) {
-	r := snapshot.Record{Key: "step/" + string(key), Created: step.Created}
-	err := encode(&r, step)
-	if err == nil {
-		step.Snapshot, err = ws.Commit(ctx, append(shapeRecords(shape, nil), r)...)
+	step.Snapshot = snapshot.NewName()
+	r := snapshot.Record{Key: "step/" + string(key), Snapshot: step.Snapshot, Created: step.Created}
+	if err := encode(&r, step); err != nil {
+		return step, err
 	}
-	return step, err
+	return step, ws.Commit(ctx, step.Snapshot, append(shapeRecords(shape, step.Snapshot, nil), r)...)
 }
 
 // Layer finds the layer that a snapshot was packed as. ok is false when it was not packed this way, or when its blob
@@ -142,7 +142,7 @@ func (c *Cache) Chain(ctx context.Context, id digest.Digest) (name string, ok bo
 // PutChains records the snapshots of stacks of layers, but of bare trees and of those that are known already, in one
 // transaction.
 func (c *Cache) PutChains(ctx context.Context, snapshots map[digest.Digest]string) error {
-	var records []snapshot.Record
+	var records []snapshot.Change
 	for id, name := range snapshots {
 		if IsBare(name) {
 			continue
