@@ -28,7 +28,7 @@ func (s *Store) Prune(ctx context.Context, opts PruneOptions) (PruneReport, erro
 	ctx = s.Context(ctx)
 	var records []string
 	err := s.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
-		records = recordKeys(tx)
+		records = recordKeys(tx, "")
 		if err := s.deleteRecords(ctx, tx, records); err != nil || !opts.All {
 			return err
 		}

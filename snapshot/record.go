@@ -57,6 +57,26 @@ func (s *Store) Record(_ context.Context, key string) (Record, error) {
 	return r, nil
 }
 
+// Records returns the records whose keys begin with prefix, in the order of the keys, but for those that Record would not
+// find. What is said there of leases holds for each.
+func (s *Store) Records(_ context.Context, prefix string) ([]Record, error) {
+	var records []Record
+	err := s.meta.View(func(tx *bolt.Tx) error {
+		for _, key := range recordKeys(tx, prefix) {
+			r, err := usableRecord(tx, key)
+			if errdefs.IsNotFound(err) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("record %s: %w", key, err)
+			}
+			records = append(records, r)
+		}
+		return nil
+	})
+	return records, err
+}
+
 // PutRecord puts the record in the place of any other with its key, in one transaction. What it names must exist.
 func (s *Store) PutRecord(ctx context.Context, r Record) error { return s.PutRecords(ctx, r) }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	bolt "go.etcd.io/bbolt"
@@ -85,10 +86,15 @@ func presentRecord(tx *bolt.Tx, key string) (Record, error) {
 	return r, present(tx, r.Snapshot, r.Blobs)
 }
 
-// recordKeys lists the keys of all records, in whatever form they are.
-func recordKeys(tx *bolt.Tx) (keys []string) {
-	if b := bucket(tx, recordsBucket...); b != nil {
-		_ = b.ForEach(func(key, _ []byte) error { keys = append(keys, string(key)); return nil })
+// recordKeys lists the keys that begin with prefix, in whatever form their records are.
+func recordKeys(tx *bolt.Tx, prefix string) (keys []string) {
+	b := bucket(tx, recordsBucket...)
+	if b == nil {
+		return nil
+	}
+	c := b.Cursor()
+	for key, _ := c.Seek([]byte(prefix)); strings.HasPrefix(string(key), prefix) && key != nil; key, _ = c.Next() {
+		keys = append(keys, string(key))
 	}
 	return keys
 }
@@ -97,7 +103,7 @@ func recordKeys(tx *bolt.Tx) (keys []string) {
 func sortRecords(tx *bolt.Tx) (usable map[string]Record, unusable []string) {
 	usable = map[string]Record{}
 	neededBy := map[string][]string{}
-	for _, key := range recordKeys(tx) {
+	for _, key := range recordKeys(tx, "") {
 		r, err := presentRecord(tx, key)
 		if err != nil {
 			unusable = append(unusable, key)

@@ -12,7 +12,7 @@ import (
 
 func storedKeys(t testing.TB, s *Store) (keys []string) {
 	t.Helper()
-	if err := s.meta.View(func(tx *bolt.Tx) error { keys = recordKeys(tx); return nil }); err != nil {
+	if err := s.meta.View(func(tx *bolt.Tx) error { keys = recordKeys(tx, ""); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return keys

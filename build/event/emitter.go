@@ -1,6 +1,7 @@
 package event
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -38,4 +39,15 @@ func (e *Emitter) Work() (packing, pushing Work) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.overlap.packing, e.overlap.pushing
+}
+
+// Outcome is the State in which work ended that returned err, nil or not, under ctx.
+func Outcome(ctx context.Context, err error) State {
+	switch {
+	case err == nil:
+		return Done
+	case ctx.Err() != nil:
+		return Canceled
+	}
+	return Failed
 }

@@ -1,50 +1,42 @@
+// Package cache remembers what the nodes of builds made: which results a step had on the result below it, what selected
+// files of a result hold, and which result is the top of a stack of layers.
+//
+// A result is taken only on the very result that it was made on. A step that ran twice on one result has two results, and
+// both are remembered: what was made on one of them does not fit the other.
 package cache
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/lbuild/lbuild/diff/layer"
+	"github.com/lbuild/lbuild/build/internal/plan"
 	"github.com/lbuild/lbuild/snapshot"
 )
 
-// Step is what a step made.
-type Step struct {
-	Snapshot string    `json:"-"`
-	Created  time.Time `json:"-"`
-	Seconds  float64   `json:"seconds"` // that the step took
-	Bare     *Bare     `json:"bare,omitempty"`
+// Result is what a step made.
+type Result struct {
+	ID      string    `json:"-"` // of its own in every store; a tree is the snapshot of that name
+	Created time.Time `json:"-"`
+	Seconds float64   `json:"seconds"` // that the step took
+
+	// Encoding is that of the layer where it is all that is left of the step; "" where the store has the tree.
+	Encoding string `json:"encoding,omitempty"`
+	// Below is the snapshot that the layer lies on, and Blob the layer; only with Encoding.
+	Below string        `json:"-"`
+	Blob  digest.Digest `json:"-"`
 }
 
-// Bare says how the tree of a step is kept that made only a layer, over the snapshot that the step stands on.
-type Bare struct {
-	Name    string `json:"name"`    // of the tree, under which the layer is recorded
-	Variant string `json:"variant"` // of the layer
-	Epoch   string `json:"epoch"`   // that the times in the layer were clamped to; "" for none
-}
+// HasTree tells whether the store has the tree.
+func (r Result) HasTree() bool { return r.Encoding == "" }
 
-// Layer is a packed snapshot.
-type Layer struct {
-	layer.Result
-	Seconds        float64 `json:"pack_seconds"`
-	Unchanged      int     `json:"unchanged,omitempty"` // files that were left out because they did not change
-	UnchangedBytes int64   `json:"unchanged_bytes,omitempty"`
-	ReusedBytes    int64   `json:"-"` // of the blob, taken from blobs that were there when it was packed
-}
-
-// Descriptor is the layer's blob as a manifest names it.
-func (l Layer) Descriptor() ocispec.Descriptor {
-	return ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size}
-}
-
-// Cache keeps steps and layers in a store. It may be used from several goroutines and processes; the last writer of a
-// key wins, and all writers of a key are right.
+// Cache keeps records in a store. It may be used from several goroutines and processes.
 type Cache struct {
 	store *snapshot.Store
 }
@@ -52,143 +44,134 @@ type Cache struct {
 // New gives the cache of a store.
 func New(store *snapshot.Store) *Cache { return &Cache{store: store} }
 
-// Step finds what a finished step made. ok is false when nothing usable is recorded.
-func (c *Cache) Step(ctx context.Context, key Key) (_ Step, ok bool, _ error) {
-	var step Step
-	r, ok, err := c.get(ctx, "step/"+string(key), &step)
-	if err != nil || !ok {
-		return Step{}, false, err
+// Lookup finds the results of a step on a result below, the newest first; below is "" for the empty tree. Under a lease
+// that began before, they stay.
+func (c *Cache) Lookup(ctx context.Context, key plan.Key, below string) ([]Result, error) {
+	prefix := stepKey(key, below)
+	records, err := c.store.Records(ctx, prefix)
+	if err != nil {
+		return nil, fmt.Errorf("look up a step: %w", err)
 	}
-	step.Snapshot, step.Created = r.Snapshot, r.Created
-	if step.Bare != nil {
-		step.Snapshot = step.Bare.Name
+	var results []Result
+	for _, r := range records {
+		result := Result{ID: r.Key[len(prefix):], Created: r.Created}
+		if json.Unmarshal(r.Data, &result) != nil {
+			continue // what another version wrote, and this one cannot read, is as good as not there
+		}
+		if !result.HasTree() {
+			result.Below, result.Blob = r.Snapshot, r.Blobs[0]
+			ok, err := c.whole(ctx, result.Blob)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				continue
+			}
+		}
+		results = append(results, result)
 	}
-	return step, true, nil
+	slices.SortStableFunc(results, func(a, b Result) int { return b.Created.Compare(a.Created) })
+	return results, nil
 }
 
-// Freeze ends the workspace of a step that is done and records what it made, and that its shape was seen unless that is
-// "", in one transaction. It sets step.Snapshot.
-func (c *Cache) Freeze(ctx context.Context, ws *snapshot.Workspace, key, shape Key, step Step) (Step, error) {
-	step.Snapshot = snapshot.NewName()
-	r := snapshot.Record{Key: "step/" + string(key), Snapshot: step.Snapshot, Created: step.Created}
-	if err := encode(&r, step); err != nil {
-		return step, err
-	}
-	return step, ws.Commit(ctx, step.Snapshot, append(shapeRecords(shape, step.Snapshot, nil), r)...)
-}
-
-// Layer finds the layer that a snapshot was packed as. ok is false when it was not packed this way, or when its blob
-// is gone or no longer has the bytes of its digest.
-func (c *Cache) Layer(ctx context.Context, name, variant string) (_ Layer, ok bool, _ error) {
-	var l Layer
-	_, ok, err := c.get(ctx, layerKey(name, variant), &l)
-	if err != nil || !ok {
-		return Layer{}, false, err
-	}
-	if l.Entries == 0 {
-		return l, true, nil
-	}
-	err = c.store.VerifyBlob(ctx, l.Descriptor())
+// whole tells whether a blob is there with the bytes of its digest.
+func (c *Cache) whole(ctx context.Context, d digest.Digest) (bool, error) {
+	err := c.store.VerifyBlob(ctx, ocispec.Descriptor{Digest: d})
 	if errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) {
-		return Layer{}, false, nil
+		return false, nil
 	}
-	return l, err == nil, err
+	return err == nil, err
 }
 
-// PutLayer records how a snapshot was packed. Its blob must be whole.
-func (c *Cache) PutLayer(ctx context.Context, name, variant string, l Layer) error {
-	r, err := layerRecord(name, variant, l)
-	if err != nil {
-		return err
+// Record is what Lookup finds the result by. It is to be put together with the tree, or with the layer that is all of it.
+func Record(key plan.Key, below string, r Result) (snapshot.Record, error) {
+	record := snapshot.Record{Key: stepKey(key, below) + r.ID, Snapshot: r.ID, Created: r.Created}
+	if !r.HasTree() {
+		record.Snapshot, record.Blobs = r.Below, []digest.Digest{r.Blob}
 	}
-	return c.store.PutRecord(ctx, r)
+	return encode(record, r)
 }
 
-// CommitLayer makes the blob of a layer whole and records it, in one transaction.
-func (c *Cache) CommitLayer(ctx context.Context, blob *snapshot.BlobWriter, name, variant string, l Layer, labels map[string]string) error {
-	r, err := layerRecord(name, variant, l)
-	if err != nil {
-		return err
-	}
-	return blob.Commit(ctx, l.Size, l.Digest, labels, r)
+// Forget removes the record of a result that cannot be had any more.
+func (c *Cache) Forget(ctx context.Context, key plan.Key, below, id string) error {
+	return c.store.DeleteRecord(ctx, stepKey(key, below)+id)
 }
 
-func layerRecord(name, variant string, l Layer) (snapshot.Record, error) {
-	r := snapshot.Record{Key: layerKey(name, variant), Snapshot: inStore(name), Created: time.Now()}
-	if l.Entries > 0 {
-		r.Blobs = []digest.Digest{l.Digest}
-	}
-	err := encode(&r, l)
-	return r, err
+// Seen tells whether an instruction of these words was ever recorded: without that, a lookup cannot find any.
+func (c *Cache) Seen(ctx context.Context, text plan.Key) (bool, error) {
+	var seen bool
+	return c.get(ctx, textKey(text), &seen)
 }
 
-// Content finds the digest of the files of a snapshot that what selects.
-func (c *Cache) Content(ctx context.Context, name string, what Key) (d digest.Digest, ok bool, _ error) {
-	_, ok, err := c.get(ctx, contentKey(name, what), &d)
+// SeenRecord is what Seen finds.
+func SeenRecord(text plan.Key) snapshot.Record {
+	return snapshot.Record{Key: textKey(text), Data: []byte("true")}
+}
+
+// Content finds the digest of files of a result. The tree need not be there.
+func (c *Cache) Content(ctx context.Context, id string, selection plan.Key) (d digest.Digest, ok bool, _ error) {
+	ok, err := c.get(ctx, contentKey(id, selection), &d)
 	return d, ok, err
 }
 
-// PutContent records the digest of files of a frozen snapshot.
-func (c *Cache) PutContent(ctx context.Context, name string, what Key, d digest.Digest) error {
-	return c.put(ctx, snapshot.Record{Key: contentKey(name, what), Snapshot: name, Created: time.Now()}, d)
+// KeepContent remembers the digest of files of a result.
+func (c *Cache) KeepContent(ctx context.Context, id string, selection plan.Key, d digest.Digest) error {
+	record, err := encode(snapshot.Record{Key: contentKey(id, selection)}, d)
+	if err != nil {
+		return err
+	}
+	return c.store.PutRecord(ctx, record)
 }
 
-// Chain finds the snapshot of a stack of layers that a build made, by the stack's chain-id.
-func (c *Cache) Chain(ctx context.Context, id digest.Digest) (name string, ok bool, _ error) {
-	_, ok, err := c.get(ctx, chainKey(id), &name)
-	return name, ok, err
+// Chain finds the result that is the top of a stack of layers, by the stack's chain-id.
+func (c *Cache) Chain(ctx context.Context, id digest.Digest) (result string, ok bool, _ error) {
+	ok, err := c.get(ctx, chainKey(id), &result)
+	return result, ok, err
 }
 
-// PutChains records the snapshots of stacks of layers, but of bare trees and of those that are known already, in one
-// transaction.
-func (c *Cache) PutChains(ctx context.Context, snapshots map[digest.Digest]string) error {
+// KeepChains remembers the results with a tree that are the tops of stacks of layers, but those that are known already.
+func (c *Cache) KeepChains(ctx context.Context, results map[digest.Digest]string) error {
 	var records []snapshot.Change
-	for id, name := range snapshots {
-		if IsBare(name) {
-			continue
-		}
+	for id, result := range results {
 		if _, ok, err := c.Chain(ctx, id); err != nil {
 			return err
 		} else if ok {
 			continue
 		}
-		r := snapshot.Record{Key: chainKey(id), Snapshot: name, Created: time.Now()}
-		if err := encode(&r, name); err != nil {
+		record, err := encode(snapshot.Record{Key: chainKey(id), Snapshot: result}, result)
+		if err != nil {
 			return err
 		}
-		records = append(records, r)
+		records = append(records, record)
 	}
 	return c.store.PutRecords(ctx, records...)
 }
 
+func stepKey(key plan.Key, below string) string {
+	return "step/" + string(plan.NewKey(string(key), below)) + "/"
+}
+
+func textKey(text plan.Key) string { return "text/" + string(text) }
+
+func contentKey(id string, selection plan.Key) string { return "content/" + id + "/" + string(selection) }
+
 func chainKey(id digest.Digest) string { return "chain/" + string(id) }
 
-func contentKey(name string, what Key) string { return "content/" + name + "/" + string(what) }
-
-func layerKey(name, variant string) string { return "layer/" + name + "/" + variant }
-
-func (c *Cache) get(ctx context.Context, key string, into any) (snapshot.Record, bool, error) {
+func (c *Cache) get(ctx context.Context, key string, into any) (bool, error) {
 	r, err := c.store.Record(ctx, key)
 	if errdefs.IsNotFound(err) {
-		return r, false, nil
+		return false, nil
 	}
 	if err != nil {
-		return r, false, fmt.Errorf("look up %s: %w", key, err)
+		return false, fmt.Errorf("look up %s: %w", key, err)
 	}
-	// What another version wrote, and this one cannot read, is as good as not there.
-	return r, json.Unmarshal(r.Data, into) == nil, nil
+	return json.Unmarshal(r.Data, into) == nil, nil
 }
 
-func (c *Cache) put(ctx context.Context, r snapshot.Record, value any) error {
-	if err := encode(&r, value); err != nil {
-		return err
-	}
-	return c.store.PutRecord(ctx, r)
-}
-
-func encode(r *snapshot.Record, value any) (err error) {
+func encode(r snapshot.Record, value any) (snapshot.Record, error) {
+	var err error
 	if r.Data, err = json.Marshal(value); err != nil {
-		return fmt.Errorf("encode %s: %w", r.Key, err)
+		return r, fmt.Errorf("encode %s: %w", r.Key, err)
 	}
-	return nil
+	return r, nil
 }

@@ -1,4 +1,4 @@
-package build
+package pack
 
 import (
 	"cmp"
@@ -13,9 +13,6 @@ import (
 	"github.com/lbuild/lbuild/diff/compress"
 )
 
-// DefaultMemory is what Options.Memory is where it is 0, in bytes.
-const DefaultMemory = 192 << 20
-
 // layerMemory is what a layer takes besides its compressors, in bytes: small files that are read ahead, the pieces of its
 // tar, and the buffers of the blob.
 const layerMemory = 8 << 20
@@ -26,16 +23,10 @@ const leastWorkers = 2
 // leastMemory is what packing one layer takes at least, in bytes.
 func leastMemory(c compress.Compression) int64 { return layerMemory + leastWorkers*c.WorkerMemory() }
 
-// CheckMemory refuses an Options.Memory, in bytes, in which no layer of this request could be packed.
-func (r Request) CheckMemory(memory int64) error {
-	if memory == 0 {
-		memory = DefaultMemory
-	}
-	s := session{req: r}
-	for _, c := range s.compressions() {
-		if least := leastMemory(c); memory < least {
-			return fmt.Errorf("a memory budget of %s is too small: to pack a layer as %s takes %s", units.BytesSize(float64(memory)), c, units.BytesSize(float64(least)))
-		}
+// CheckMemory refuses a budget, in bytes, in which no layer could be packed in a compression.
+func CheckMemory(memory int64, c compress.Compression) error {
+	if least := leastMemory(c); memory < least {
+		return fmt.Errorf("a memory budget of %s is too small: to pack a layer as %s takes %s", units.BytesSize(float64(memory)), c, units.BytesSize(float64(least)))
 	}
 	return nil
 }
@@ -90,20 +81,10 @@ func (b *budget) room(ctx context.Context, t turn, c compress.Compression, windo
 	b.join(mine)
 	select {
 	case <-mine.ready:
-		return mine.workers, func() { mine.collect(); b.leave(mine) }, nil
+		return mine.workers, func() { b.leave(mine) }, nil
 	case <-ctx.Done():
 		b.leave(mine)
 		return 0, nil, context.Cause(ctx)
-	}
-}
-
-// muchMemory is what may lie about uncollected while others take their room, in bytes.
-const muchMemory = 64 << 20
-
-// collect frees what the layer left behind, where the collector would let another layer take as much beside it.
-func (c *claim) collect() {
-	if c.bytes(c.workers) > muchMemory {
-		runtime.GC()
 	}
 }
 

@@ -1,4 +1,4 @@
-package build
+package pack
 
 import (
 	"context"
@@ -15,14 +15,14 @@ import (
 
 // verify unpacks a layer, as it lies in the store, over the parent of the snapshot that it was packed from, and compares
 // the two trees.
-func (s *session) verify(ctx context.Context, dirs snapshot.Dirs, l layer.Result) error {
+func (b *Build) verify(ctx context.Context, dirs snapshot.Dirs, l layer.Result) error {
 	opts := verify.Options{
-		Upper: dirs.Upper, Lower: dirs.Lower, UserXattr: dirs.UserXattr, Epoch: s.req.Epoch, Scratch: s.lease.Dir(),
+		Upper: dirs.Upper, Lower: dirs.Lower, UserXattr: dirs.UserXattr, Epoch: b.Epoch, Scratch: b.Scratch,
 	}
 	if l.Entries == 0 {
 		return verify.Layer(ctx, strings.NewReader(""), opts) // there is no layer, so the tree is the parent's
 	}
-	blob, err := s.store.Content().ReaderAt(ctx, ocispec.Descriptor{Digest: l.Digest, Size: l.Size})
+	blob, err := b.store.Content().ReaderAt(ctx, ocispec.Descriptor{Digest: l.Digest, Size: l.Size})
 	if err != nil {
 		return err
 	}
