@@ -73,7 +73,7 @@ func build(dir string) error {
 
 // baseBuildfile makes an image with busybox, /etc/passwd and the directories that an image usually has.
 const baseBuildfile = `FROM scratch
-COPY busybox /bin/busybox
+COPY --chmod=755 busybox /bin/busybox
 RUN ["/bin/busybox", "--install", "-s", "/bin"]
 RUN mkdir -p /etc /tmp /root /home/app && chmod 1777 /tmp && chown 1000:1000 /home/app
 COPY <<passwd <<group /etc/
@@ -86,6 +86,9 @@ extra:x:2000:app
 group
 CMD ["sh"]
 `
+
+// epoch is the SOURCE_DATE_EPOCH of the base image, whose bytes depend on the busybox alone.
+const epoch = 1700000000
 
 func makeBase(dir string) error {
 	busybox, err := exec.LookPath("busybox")
@@ -101,10 +104,13 @@ func makeBase(dir string) error {
 		if err := writeFile(filepath.Join(ctx, name), data, 0o755); err != nil {
 			return err
 		}
+		if err := os.Chtimes(filepath.Join(ctx, name), time.Time{}, time.Unix(epoch, 0)); err != nil {
+			return err
+		}
 	}
 	programs.base = filepath.Join(dir, "base")
 	out, err := exec.Command(programs.lbuild, "--root", filepath.Join(dir, "base-root"),
-		"-t", "base:latest", "-o", "type=oci,tar=false,dest="+programs.base, ctx).CombinedOutput()
+		"--source-date-epoch", fmt.Sprint(epoch), "-t", "base:latest", "-o", "type=oci,tar=false,dest="+programs.base, ctx).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("build the base image: %w\n%s", err, out)
 	}
