@@ -74,7 +74,7 @@ func (st *stage) put(ctx context.Context, c *change, ws *snapshot.Workspace, roo
 		return st.keepBare(ctx, c, bare, blob, l)
 	}
 	made := madeStep{Step: bare.step, id: st.id(), line: line(c.cmd), history: len(st.image.History), bare: bare}
-	st.s.events.packsItself(made.id)
+	st.s.events.PacksItself(made.id)
 	l, err := st.s.pack(ctx, made, st.s.compressions()[0])
 	if err == nil && l.Entries == 0 {
 		return nil, nil // nothing changed, so nothing was left out either: the workspace is whole

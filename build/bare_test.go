@@ -18,16 +18,14 @@ func TestAPruneLeavesTheOnlyLayerOfACachedStepToItsBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	pruned := false
-	prune := func(e Event) {
+	pruneBeside := func(e Event) {
 		if e.Type != EventStep || e.State != StateCached {
 			return
 		}
 		pruned = true
-		if _, err := b.Prune(t.Context(), true); err != nil {
-			t.Error(err)
-		}
+		prune(t, b, true)
 	}
-	result, err := b.Build(t.Context(), Request{Context: dir, Events: prune})
+	result, err := b.Build(t.Context(), Request{Context: dir, Events: pruneBeside})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,11 +94,7 @@ func TestAFileThatChangesUnderItsLayerLeavesNoRecord(t *testing.T) {
 	if _, err := b.Build(t.Context(), Request{Context: dir, Events: change}); !errors.Is(err, source.ErrChanged) {
 		t.Fatalf("got %v, want that a file has changed", err)
 	}
-	report, err := b.Prune(t.Context(), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if report.Steps != 0 {
-		t.Errorf("%d records are left of a step that failed", report.Steps)
+	if pruned := prune(t, b, false); pruned.Steps != 0 {
+		t.Errorf("%d records are left of a step that failed", pruned.Steps)
 	}
 }

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
@@ -22,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lbuild/lbuild/build/internal/export"
+	imagedata "github.com/lbuild/lbuild/build/internal/image"
 	"github.com/lbuild/lbuild/build/internal/plan"
 	"github.com/lbuild/lbuild/build/internal/remote"
 )
@@ -175,7 +174,7 @@ func (s *session) verifiedManifest(ctx context.Context, target ocispec.Descripto
 	if err := s.store.VerifyBlob(ctx, target); err != nil {
 		return target, err
 	}
-	desc, err := manifestFor(ctx, s.store.Content(), target, platform)
+	desc, err := imagedata.Manifest(ctx, s.store.Content(), target, platform, imagedata.Options{})
 	if err != nil {
 		return target, err
 	}
@@ -183,7 +182,7 @@ func (s *session) verifiedManifest(ctx context.Context, target ocispec.Descripto
 		return target, err
 	}
 	var manifest ocispec.Manifest
-	if err := readJSON(ctx, s.store.Content(), desc, &manifest); err != nil {
+	if err := imagedata.ReadJSON(ctx, s.store.Content(), desc, &manifest); err != nil {
 		return target, err
 	}
 	return desc, s.store.VerifyBlob(ctx, manifest.Config)
@@ -192,7 +191,7 @@ func (s *session) verifiedManifest(ctx context.Context, target ocispec.Descripto
 // fromRegistry asks the registry of the name.
 func (s *session) fromRegistry(ctx context.Context, named reference.Named, platform platforms.MatchComparer) (_ *baseImage, err error) {
 	named = reference.TagNameOnly(named)
-	s.events.emit(Event{Type: EventPull, Name: named.String(), State: StateStarted})
+	s.events.Emit(Event{Type: EventPull, Name: named.String(), State: StateStarted})
 	defer func() { s.pullFailed(named, err) }()
 	pulled, err := s.remote.PullManifest(ctx, s.store.Content(), named, platform)
 	if err != nil {
@@ -204,7 +203,7 @@ func (s *session) fromRegistry(ctx context.Context, named reference.Named, platf
 	}
 	return &baseImage{
 		name: named.String(), target: pulled.Target, manifest: pulled.Manifest, pulled: named,
-		fetcher: reportingFetcher(fetcher, named.String(), s.events.emit),
+		fetcher: remote.ReportingFetcher(fetcher, func(at remote.Progress) { s.events.Emit(progressEvent(EventPull, named, at)) }),
 	}, nil
 }
 
@@ -215,7 +214,7 @@ func (s *session) fromLayout(ctx context.Context, ref string, platform platforms
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := manifestFor(ctx, s.store.Content(), target, platform)
+	manifest, err := imagedata.Manifest(ctx, s.store.Content(), target, platform, imagedata.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", ref, err)
 	}
@@ -249,81 +248,20 @@ func (s *session) fromArchive(ctx context.Context, path string, platform platfor
 	if len(list) != 1 {
 		return nil, fmt.Errorf("%s holds %d images, want one", path, len(list))
 	}
-	manifest, err := manifestFor(ctx, s.store.Content(), list[0].Manifest, platform)
+	manifest, err := imagedata.Manifest(ctx, s.store.Content(), list[0].Manifest, platform, imagedata.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &baseImage{target: list[0].Manifest, manifest: manifest}, nil
 }
 
-// manifestFor gives the manifest of target for a platform. It is not found where an index has none.
-func manifestFor(ctx context.Context, store content.Store, target ocispec.Descriptor, platform platforms.MatchComparer) (ocispec.Descriptor, error) {
-	best := images.LimitManifests(images.FilterPlatforms(images.ChildrenHandler(store), platform), platform, 1)
-	for images.IsIndexType(target.MediaType) {
-		fit, err := best.Handle(ctx, target)
-		if errdefs.IsNotFound(err) || err == nil && len(fit) == 0 {
-			return target, otherPlatforms(ctx, store, target)
-		}
-		if err != nil {
-			return target, err
-		}
-		target = fit[0]
-	}
-	return target, nil
-}
-
-// otherPlatforms is the error for an index that has nothing for the platform. It is a "not found".
-func otherPlatforms(ctx context.Context, store content.Store, index ocispec.Descriptor) error {
-	entries, err := images.Children(ctx, store, index)
-	if err != nil {
-		return err
-	}
-	var have []string
-	for _, entry := range entries {
-		if entry.Platform != nil && entry.Platform.OS != "unknown" {
-			have = append(have, platforms.Format(*entry.Platform))
-		}
-	}
-	if len(have) == 0 {
-		return errdefs.ErrNotFound.WithMessage("no image for the platform")
-	}
-	return errdefs.ErrNotFound.WithMessage("no image for the platform; there are " + strings.Join(have, ", "))
-}
-
 // read loads the config and the list of layers.
 func (b *baseImage) read(ctx context.Context, store content.Store) error {
-	var manifest ocispec.Manifest
-	if err := readJSON(ctx, store, b.manifest, &manifest); err != nil {
-		return err
-	}
-	if err := readJSON(ctx, store, manifest.Config, &b.config); err != nil {
-		return err
-	}
-	b.layers = manifest.Layers
-	if len(b.layers) != len(b.config.RootFS.DiffIDs) {
-		return fmt.Errorf("image %s and its config disagree on the number of layers: %d and %d", b.manifest.Digest, len(b.layers), len(b.config.RootFS.DiffIDs))
-	}
-	return nil
-}
-
-// maxJSON bounds manifests and configs, which are read into memory.
-const maxJSON = 8 << 20 // bytes
-
-func readJSON(ctx context.Context, store content.Store, desc ocispec.Descriptor, into any) error {
-	info, err := store.Info(ctx, desc.Digest)
-	if err == nil && info.Size > maxJSON {
-		err = fmt.Errorf("%d bytes are more than the %d that are read", info.Size, maxJSON)
-	}
-	var data []byte
-	if err == nil {
-		data, err = content.ReadBlob(ctx, store, desc)
-	}
+	img, err := imagedata.Read(ctx, store, b.manifest)
 	if err != nil {
-		return fmt.Errorf("read %s %s: %w", desc.MediaType, desc.Digest, err)
+		return err
 	}
-	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("decode %s %s: %w", desc.MediaType, desc.Digest, err)
-	}
+	b.config, b.layers = img.Image, img.Layers
 	return nil
 }
 
@@ -342,8 +280,8 @@ func (s *session) lazyFetcher(named reference.Named) remotes.Fetcher {
 // image store from then on: no sooner, so that a name never stands for half an image.
 func (s *session) unpacked(ctx context.Context, img *baseImage) (string, error) {
 	name, err := s.trunks.do(img.manifest.Digest, func() (string, error) {
-		name, err := s.store.Unpack(ctx, img.manifest, nil, img.fetcher)
-		return name, registryError(err)
+		name, err := s.store.Unpack(ctx, img.manifest, img.fetcher)
+		return name, remote.Cause(err)
 	})
 	if img.pulled == nil {
 		return name, err
@@ -360,22 +298,13 @@ func (s *session) namePulled(ctx context.Context, img *baseImage) error {
 	if err := remote.MarkSource(ctx, s.store.Content(), img.pulled, img.layers...); err != nil {
 		return err
 	}
-	s.events.emit(Event{Type: EventPull, Name: img.name, State: StateDone})
-	return s.putImage(ctx, img.name, img.target)
+	s.events.Emit(Event{Type: EventPull, Name: img.name, State: StateDone})
+	return imagedata.SetName(ctx, s.store.Images(), img.name, img.target)
 }
 
 // pullFailed ends the events of a pull that an error ended.
 func (s *session) pullFailed(named reference.Named, err error) {
 	if err != nil {
-		s.events.emit(Event{Type: EventPull, Name: named.String(), State: StateFailed})
+		s.events.Emit(Event{Type: EventPull, Name: named.String(), State: StateFailed})
 	}
-}
-
-// registryError gives trouble with a registry without the ways that it came: it names image and blob itself. Other errors
-// stay what they are.
-func registryError(err error) error {
-	if trouble, ok := errors.AsType[*remote.Error](err); ok {
-		return trouble
-	}
-	return err
 }

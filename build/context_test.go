@@ -16,7 +16,7 @@ import (
 // remembered lists the files with digests of contexts that the store of b has.
 func remembered(t *testing.T, b *Builder) []string {
 	t.Helper()
-	entries, err := os.ReadDir(digestsDir(b.store))
+	entries, err := os.ReadDir(cache.FileDigests(b.store.Root()))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
@@ -57,9 +57,7 @@ func TestPruneForgetsDigestsOfContexts(t *testing.T) {
 	if got := remembered(t, b); len(got) != 1 {
 		t.Errorf("after a build: %q, want one file", got)
 	}
-	if _, err := b.Prune(t.Context(), false); err != nil {
-		t.Fatal(err)
-	}
+	prune(t, b, false)
 	if got := remembered(t, b); len(got) != 0 {
 		t.Errorf("after a prune: %q, want none", got)
 	}
@@ -89,9 +87,7 @@ func TestPrunesBesideABuildThatRemembers(t *testing.T) {
 		case <-done:
 			return
 		default:
-			if _, err := b.Prune(t.Context(), false); err != nil {
-				t.Errorf("prune: %v", err)
-			}
+			prune(t, b, false)
 		}
 	}
 }
@@ -111,7 +107,7 @@ func TestContextInATarLeavesNoDigests(t *testing.T) {
 func TestDigestsThatCannotBeSavedAreAWarning(t *testing.T) {
 	b, _ := newTestBuilder(t)
 	dir := writeContext(t, map[string]string{"Buildfile": "FROM scratch\nCOPY . /\n"})
-	inTheWay := filepath.Join(digestsDir(b.store), string(cache.NewKey(dir)), "x")
+	inTheWay := filepath.Join(cache.FileDigests(b.store.Root()), string(cache.NewKey(dir)), "x")
 	if err := os.MkdirAll(inTheWay, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -1,62 +1,35 @@
 package build
 
-import "time"
+import "github.com/lbuild/lbuild/build/event"
 
-// EventType says which fields of an Event are set.
-type EventType string
-
-// The events of a build. Their JSON form is what --progress=json prints.
-const (
-	EventStep    EventType = "step"    // ID, Stage, Line, Name, State, Seconds
-	EventLog     EventType = "log"     // ID, Text: one line of a step's output, Stream 1 or 2
-	EventPull    EventType = "pull"    // Name (reference), Digest, Current, Total, State
-	EventPack    EventType = "pack"    // ID, Digest, Size, UncompressedSize, Unchanged, UnchangedBytes, ReusedBytes, State, Seconds; no Digest where nothing changed
-	EventPush    EventType = "push"    // Name (reference), Digest, Current, Total, State
-	EventWarning EventType = "warning" // File, Line, Text
-	EventError   EventType = "error"   // Text
-	EventResult  EventType = "result"  // Digest (manifest), Packing, Pushing
+// What a build sends to Request.Events, by the names of package event and with the constants here, so that who builds
+// needs one import.
+type (
+	Event     = event.Event
+	EventType = event.Type
+	State     = event.State
+	Work      = event.Work
 )
 
-// State is where a step or a transfer stands.
-type State string
-
-// A step goes from started to exactly one of the others; a cached step has no started before it. A push or pull of an image,
-// which is an event without a Digest, goes from started to done, failed or canceled; between come its blobs. A push starts
-// with its first layer, which may be long before the last step ends.
+// The types of events. See package event for which fields of an Event each sets.
 const (
-	StateStarted  State = "started"
-	StateCached   State = "cached"
-	StateDone     State = "done"
-	StateFailed   State = "failed"
-	StateCanceled State = "canceled"
-	StateExists   State = "exists" // a transfer that was not needed
+	EventStep    = event.Step
+	EventLog     = event.Log
+	EventPull    = event.Pull
+	EventUnpack  = event.Unpack
+	EventPack    = event.Pack
+	EventPush    = event.Push
+	EventWarning = event.Warning
+	EventError   = event.Error
+	EventResult  = event.Result
 )
 
-// Event is one thing that happened. Fields that its type does not name are zero.
-type Event struct {
-	Version int       `json:"v"`
-	Time    time.Time `json:"time"`
-	Type    EventType `json:"type"`
-
-	ID      string  `json:"id,omitempty"`    // of the step, unique in a build, e.g. "builder 2/5", or "2/5" if the only stage has no name; or "base layer 3/5"
-	Stage   string  `json:"stage,omitempty"` // name or number
-	File    string  `json:"file,omitempty"`  // as typed after -f
-	Line    int     `json:"line,omitempty"`
-	Name    string  `json:"name,omitempty"`
-	State   State   `json:"state,omitempty"`
-	Seconds float64 `json:"seconds,omitempty"`
-	Stream  int     `json:"stream,omitempty"`
-	Text    string  `json:"text,omitempty"`
-
-	Digest           string `json:"digest,omitempty"`
-	Size             int64  `json:"size,omitempty"`              // bytes
-	UncompressedSize int64  `json:"uncompressed_size,omitempty"` // bytes
-	Unchanged        int    `json:"unchanged,omitempty"`         // files that were copied up, not changed and left out
-	UnchangedBytes   int64  `json:"unchanged_bytes,omitempty"`   // their size
-	ReusedBytes      int64  `json:"reused_bytes,omitempty"`      // of Size, taken from layers of the store and not compressed
-	Current          int64  `json:"current,omitempty"`           // bytes
-	Total            int64  `json:"total,omitempty"`             // bytes
-
-	Packing Work `json:"packing,omitzero"` // of the build's layers
-	Pushing Work `json:"pushing,omitzero"`
-}
+// Where a step or a transfer stands.
+const (
+	StateStarted  = event.Started
+	StateCached   = event.Cached
+	StateDone     = event.Done
+	StateFailed   = event.Failed
+	StateCanceled = event.Canceled
+	StateExists   = event.Exists
+)

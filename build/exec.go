@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
@@ -30,7 +32,7 @@ func (st *stage) exec(ctx context.Context, cmd *instructions.RunCommand) error {
 		createdBy: "RUN " + strings.Join(append(countedArgs(visible), args...), " "),
 		key: cache.NewKey("run", string(st.key), cache.List(args), scriptText(script), cache.List(st.image.Config.Env),
 			cache.List(withoutProxies(st.vars)), cache.List(visible), st.image.Config.User, st.image.Config.WorkingDir,
-			st.platformName(), string(network), hostsText(st.s.req.Hosts)),
+			platforms.FormatAll(st.image.Platform), string(network), hostsText(st.s.req.Hosts)),
 	}
 	c.apply = func(ctx context.Context, root string) error {
 		return st.runIn(ctx, root, args, network, script)
@@ -128,7 +130,7 @@ func withoutProxies(vars []string) []string {
 // runEnv is the environment of a RUN. As in docker a proxy is there in both cases, because programs look for either.
 func (st *stage) runEnv() []string {
 	env := slices.Clone(st.vars)
-	proxies := slices.DeleteFunc(sortedKeys(st.s.argValues), func(name string) bool { return !isProxy(name) })
+	proxies := slices.DeleteFunc(slices.Sorted(maps.Keys(st.s.argValues)), func(name string) bool { return !isProxy(name) })
 	for _, as := range []func(string) string{strings.Clone, strings.ToUpper, strings.ToLower} {
 		for _, name := range proxies {
 			if !hasVar(env, as(name)) {

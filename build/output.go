@@ -14,6 +14,7 @@ import (
 	"github.com/distribution/reference"
 
 	"github.com/lbuild/lbuild/build/internal/export"
+	imagedata "github.com/lbuild/lbuild/build/internal/image"
 	"github.com/lbuild/lbuild/build/internal/remote"
 	"github.com/lbuild/lbuild/build/internal/source"
 	"github.com/lbuild/lbuild/diff"
@@ -120,9 +121,9 @@ func (s *session) export(ctx context.Context, target *stage, images map[compress
 		img := images[list[0]]
 		result.Manifest, result.Config, result.Layers = img.manifest, img.config.Digest, img.layers
 	}
-	result.Packing, result.Pushing = s.events.work()
+	result.Packing, result.Pushing = s.events.Work()
 	if result.Manifest.Digest != "" {
-		s.events.emit(Event{Type: EventResult, Digest: string(result.Manifest.Digest), Packing: result.Packing, Pushing: result.Pushing})
+		s.events.Emit(Event{Type: EventResult, Digest: string(result.Manifest.Digest), Packing: result.Packing, Pushing: result.Pushing})
 	}
 	return result, nil
 }
@@ -161,10 +162,10 @@ func (s *session) exportImage(ctx context.Context, out Output, _ *stage, img ima
 		return err
 	}
 	if len(names) == 0 {
-		names = []string{untagged(img.manifest.Digest)}
+		names = []string{imagedata.UntaggedName(img.manifest.Digest)}
 	}
 	for _, name := range names {
-		if err := s.putImage(ctx, name, img.manifest); err != nil {
+		if err := imagedata.SetName(ctx, s.store.Images(), name, img.manifest); err != nil {
 			return err
 		}
 	}

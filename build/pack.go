@@ -77,13 +77,13 @@ func (s *session) packNow(ctx context.Context, made madeStep, c compress.Compres
 // tell packs a layer, and says before that it begins and after how it ended: with what pack returns, or with its error.
 func (s *session) tell(ctx context.Context, of Event, pack func() (done Event, err error)) error {
 	started := time.Now()
-	s.events.emit(Event{Type: EventPack, ID: of.ID, Line: of.Line, State: StateStarted})
+	s.events.Emit(Event{Type: EventPack, ID: of.ID, Line: of.Line, State: StateStarted})
 	end, err := pack()
 	if end.State = StateDone; err != nil {
 		end = Event{State: outcome(ctx, err, time.Since(started)).State, Text: err.Error()}
 	}
 	end.Type, end.ID, end.Line = EventPack, of.ID, of.Line
-	s.events.emit(end)
+	s.events.Emit(end)
 	return err
 }
 

@@ -10,6 +10,8 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/build/event"
 )
 
 func TestPortRangeListsEachPort(t *testing.T) {
@@ -182,7 +184,7 @@ func TestOnceSharesTheFirstResult(t *testing.T) {
 
 func TestLogEventsAreWholeLines(t *testing.T) {
 	var got []string
-	l := &lines{to: &emitter{sink: func(e Event) { got = append(got, e.Text) }}}
+	l := &lines{to: &event.Emitter{Sink: func(e Event) { got = append(got, e.Text) }}}
 	for _, part := range []string{"a", "b\r\nc\n\nd", "e"} {
 		if n, err := l.Write([]byte(part)); n != len(part) || err != nil {
 			t.Fatalf("wrote %d, %v", n, err)

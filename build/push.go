@@ -120,7 +120,7 @@ func (p *push) finish(ctx context.Context, manifest ocispec.Descriptor) error {
 	p.begin()
 	err := p.to.Image(ctx, manifest)
 	if err == nil {
-		err = p.s.markPushed(ctx, p.name, manifest)
+		err = remote.MarkPushed(ctx, p.s.store.Content(), p.name, manifest)
 	}
 	p.failed(ctx, err)
 	if err == nil {
@@ -129,7 +129,7 @@ func (p *push) finish(ctx context.Context, manifest ocispec.Descriptor) error {
 	return err
 }
 
-func (p *push) progress(at remote.Progress) { p.s.events.emit(pushEvent(p.name, at)) }
+func (p *push) progress(at remote.Progress) { p.s.events.Emit(progressEvent(EventPush, p.name, at)) }
 
 // begin says once that the push has begun.
 func (p *push) begin() {
@@ -137,7 +137,7 @@ func (p *push) begin() {
 	defer p.mu.Unlock()
 	if !p.begun {
 		p.begun = true
-		p.s.events.emit(Event{Type: EventPush, Name: p.name.String(), State: StateStarted})
+		p.s.events.Emit(Event{Type: EventPush, Name: p.name.String(), State: StateStarted})
 	}
 }
 
@@ -154,13 +154,13 @@ func (p *push) end(state State) {
 	defer p.mu.Unlock()
 	if p.begun && !p.ended {
 		p.ended = true
-		p.s.events.emit(Event{Type: EventPush, Name: p.name.String(), State: state})
+		p.s.events.Emit(Event{Type: EventPush, Name: p.name.String(), State: state})
 	}
 }
 
-// pushEvent is what a registry's progress is to those who follow a build.
-func pushEvent(to reference.Named, at remote.Progress) Event {
+// progressEvent is what the progress of a blob is to those who follow a build.
+func progressEvent(kind EventType, name reference.Named, at remote.Progress) Event {
 	return Event{
-		Type: EventPush, Name: to.String(), Digest: string(at.Digest), State: State(at.State), Current: at.Current, Total: at.Total,
+		Type: kind, Name: name.String(), Digest: string(at.Digest), State: State(at.State), Current: at.Current, Total: at.Total,
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lbuild/lbuild/build/buildfile"
+	"github.com/lbuild/lbuild/build/event"
 	"github.com/lbuild/lbuild/build/internal/blocks"
 	"github.com/lbuild/lbuild/build/internal/cache"
 	"github.com/lbuild/lbuild/build/internal/plan"
@@ -37,7 +38,7 @@ type session struct {
 	platform ocispec.Platform // of the target
 	host     ocispec.Platform
 	lease    *snapshot.Lease
-	events   emitter
+	events   event.Emitter
 	slots    *semaphore.Weighted // one for each step that runs
 
 	dir    string // context directory; the unpacked one when the context came as a tar
@@ -71,7 +72,7 @@ func (b *Builder) open(ctx context.Context, req Request) (*session, context.Cont
 		Builder: b, number: b.builds.Add(1), req: req, host: platforms.DefaultSpec(),
 		slots: semaphore.NewWeighted(int64(b.opts.Jobs)),
 	}
-	s.events.sink = req.Events
+	s.events.Sink = req.Events
 	if err := s.check(); err != nil {
 		return nil, nil, err
 	}
@@ -262,7 +263,7 @@ func (s *session) args() map[string]string {
 }
 
 func (s *session) warn(line int, text string) {
-	s.events.emit(Event{Type: EventWarning, File: s.file.Name, Line: line, Text: text})
+	s.events.Emit(Event{Type: EventWarning, File: s.file.Name, Line: line, Text: text})
 }
 
 // contextTree is the build context, without what its ignore file leaves out.
@@ -298,7 +299,7 @@ func (s *session) digests(dir string) (*source.DigestCache, error) {
 	if err != nil || strings.HasPrefix(abs, s.lease.Dir()+"/") {
 		return nil, err
 	}
-	file := filepath.Join(digestsDir(s.store), string(cache.NewKey(abs)))
+	file := filepath.Join(cache.FileDigests(s.store.Root()), string(cache.NewKey(abs)))
 	digests, err := source.LoadDigests(file)
 	if err != nil {
 		return nil, err
@@ -312,10 +313,7 @@ func (s *session) digests(dir string) (*source.DigestCache, error) {
 	return digests, nil
 }
 
-// digestsDir is where digests of context files are kept.
-func digestsDir(store *snapshot.Store) string { return filepath.Join(store.Root(), "digests") }
-
 // packedBlocks is the index of where the layers of a store have which packed blocks.
 func packedBlocks(store *snapshot.Store, scratch string) *blocks.Index {
-	return blocks.New(filepath.Join(store.Root(), "blocks"), scratch, store.Content())
+	return blocks.New(blocks.Dir(store.Root()), scratch, store.Content())
 }

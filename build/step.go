@@ -142,7 +142,7 @@ func outcome(ctx context.Context, err error, took time.Duration) Event {
 
 func (st *stage) report(c change, ev Event) {
 	ev.Type, ev.ID, ev.Stage, ev.Line, ev.Name = EventStep, st.id(), st.Name, line(c.cmd), c.name
-	st.s.events.emit(ev)
+	st.s.events.Emit(ev)
 }
 
 // line is where an instruction stands in the Buildfile.

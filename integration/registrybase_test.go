@@ -94,7 +94,7 @@ func TestBuildPicksThePlatformOfAnIndex(t *testing.T) {
 			}
 		}
 		r := l.build(l.context("-- Buildfile --\nFROM "+ref+"\n"), "-q", "--platform", "linux/s390x", "--pull")
-		if want := "no manifest for the platform; there are linux/amd64, linux/arm64"; r.code != 1 || !strings.Contains(r.stderr, want) {
+		if want := "no image for the platform; there are linux/amd64, linux/arm64"; r.code != 1 || !strings.Contains(r.stderr, want) {
 			t.Errorf("%s index without the platform: status %d, %s", kind, r.code, r.stderr)
 		}
 	}

@@ -4,12 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -20,7 +18,6 @@ const maxJSON = 8 << 20 // bytes
 
 // image is a manifest that can be unpacked: media types known, digests well formed, a diff-id for each layer.
 type image struct {
-	target   ocispec.Descriptor // an index, or the manifest itself
 	manifest ocispec.Descriptor
 	config   ocispec.Descriptor
 	layers   []ocispec.Descriptor
@@ -29,41 +26,33 @@ type image struct {
 }
 
 func (i image) blobs() []digest.Digest {
-	all := []digest.Digest{i.target.Digest, i.manifest.Digest, i.config.Digest}
+	all := []digest.Digest{i.manifest.Digest, i.config.Digest}
 	for _, l := range i.layers {
 		all = append(all, l.Digest)
 	}
 	return all
 }
 
-// Labels that containerd's unpacker sets, and the one for the manifest of an index.
-const (
-	manifestLabel = "containerd.io/gc.ref.content.m"
-	configLabel   = "containerd.io/gc.ref.content.config"
-)
+// configLabel is the label by which containerd's unpacker has a manifest keep its config.
+const configLabel = "containerd.io/gc.ref.content.config"
 
 type link struct {
 	from      digest.Digest
 	label, to string
 }
 
-// links are the labels that keep the image with its target. Those of the layers are set with the config's.
+// links are the labels that keep the image with its manifest. Those of the layers are set with the config's.
 func (i image) links() []link {
-	all := []link{
+	return []link{
 		{i.manifest.Digest, configLabel, i.config.Digest.String()},
 		{i.config.Digest, snapshotRef, i.chain},
 	}
-	if i.target.Digest != i.manifest.Digest {
-		all = append(all, link{i.target.Digest, manifestLabel, i.manifest.Digest.String()})
-	}
-	return all
 }
 
 // read fetches what describes the image and checks it.
-func (p *pull) read(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer) (image, error) {
-	manifest, err := p.choose(ctx, target, platform)
-	if err != nil {
-		return image{}, err
+func (p *pull) read(ctx context.Context, manifest ocispec.Descriptor) (image, error) {
+	if !images.IsManifestType(manifest.MediaType) {
+		return image{}, errdefs.ErrNotImplemented.WithMessage(fmt.Sprintf("no manifest: unknown media type %q", manifest.MediaType))
 	}
 	var m ocispec.Manifest
 	if err := p.readJSON(ctx, manifest, &m); err != nil {
@@ -80,50 +69,7 @@ func (p *pull) read(ctx context.Context, target ocispec.Descriptor, platform pla
 	if err := checkDiffIDs(diffIDs, len(m.Layers)); err != nil {
 		return image{}, fmt.Errorf("config %s: %w", m.Config.Digest, err)
 	}
-	return image{target, manifest, m.Config, m.Layers, diffIDs, identity.ChainID(diffIDs).String()}, nil
-}
-
-// choose is the manifest to unpack: the target, or the best for the platform of those that an index lists.
-func (p *pull) choose(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer) (ocispec.Descriptor, error) {
-	if images.IsManifestType(target.MediaType) {
-		return target, nil
-	}
-	if !images.IsIndexType(target.MediaType) {
-		return target, errdefs.ErrNotImplemented.WithMessage(fmt.Sprintf("unknown media type %q", target.MediaType))
-	}
-	var index ocispec.Index
-	if err := p.readJSON(ctx, target, &index); err != nil {
-		return target, fmt.Errorf("index %s: %w", target.Digest, err)
-	}
-	manifest, err := best(index.Manifests, platform)
-	if err != nil {
-		return target, fmt.Errorf("index %s: %w", target.Digest, err)
-	}
-	return manifest, nil
-}
-
-func best(manifests []ocispec.Descriptor, platform platforms.MatchComparer) (ocispec.Descriptor, error) {
-	if platform == nil {
-		platform = platforms.All
-	}
-	fit := slices.DeleteFunc(slices.Clone(manifests), func(d ocispec.Descriptor) bool {
-		return !images.IsManifestType(d.MediaType) || d.Platform != nil && !platform.Match(*d.Platform)
-	})
-	if len(fit) == 0 {
-		return ocispec.Descriptor{}, fmt.Errorf("no manifest for the platform: %w", errdefs.ErrNotFound)
-	}
-	slices.SortStableFunc(fit, func(a, b ocispec.Descriptor) int {
-		switch {
-		case a.Platform == nil || b.Platform == nil:
-			return 0
-		case platform.Less(*a.Platform, *b.Platform):
-			return -1
-		case platform.Less(*b.Platform, *a.Platform):
-			return 1
-		}
-		return 0
-	})
-	return fit[0], nil
+	return image{manifest, m.Config, m.Layers, diffIDs, identity.ChainID(diffIDs).String()}, nil
 }
 
 // readJSON reads a blob into v, after fetching it if it is missing or has changed.

@@ -18,32 +18,32 @@ import (
 // fetchesAtOnce is how many blobs are fetched at once: more connections than processors are of use.
 const fetchesAtOnce = 4
 
-// Unpack makes the snapshot of an image and returns its name, the chain-id of its layers; "" for an image without any.
-// Target is a manifest, or an index of which platform chooses the manifest (nil: the first). Blobs that are missing or
-// have changed are fetched (fetcher nil: an error), also those of layers that are unpacked already. Every blob has
-// its digest and every layer its diff-id when Unpack returns, and the lease of ctx keeps them all, as the manifest does.
-func (s *Store) Unpack(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer, fetcher remotes.Fetcher) (string, error) {
-	name, err := s.unpackTarget(ctx, target, platform, fetcher)
+// Unpack makes the snapshot of the image that a manifest describes, and returns its name, the chain-id of its layers; ""
+// for an image without any. Blobs that are missing or have changed are fetched (fetcher nil: an error), also those of
+// layers that are unpacked already. Every blob has its digest and every layer its diff-id when Unpack returns, and the
+// lease of ctx keeps them all, as the manifest does.
+func (s *Store) Unpack(ctx context.Context, manifest ocispec.Descriptor, fetcher remotes.Fetcher) (string, error) {
+	name, err := s.unpackManifest(ctx, manifest, fetcher)
 	if err != nil {
-		return "", fmt.Errorf("unpack %s: %w", target.Digest, err)
+		return "", fmt.Errorf("unpack %s: %w", manifest.Digest, err)
 	}
 	return name, nil
 }
 
-func (s *Store) unpackTarget(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer, fetcher remotes.Fetcher) (string, error) {
+func (s *Store) unpackManifest(ctx context.Context, manifest ocispec.Descriptor, fetcher remotes.Fetcher) (string, error) {
 	lease, err := s.leaseOf(ctx)
 	if err != nil {
 		return "", err
 	}
 	ctx = lease.Context(ctx)
 	// One at a time for each image: the second finds everything there.
-	if err := s.inflight.Lock(ctx, target.Digest.String()); err != nil {
+	if err := s.inflight.Lock(ctx, manifest.Digest.String()); err != nil {
 		return "", err
 	}
-	defer s.inflight.Unlock(target.Digest.String())
+	defer s.inflight.Unlock(manifest.Digest.String())
 
 	p := &pull{store: s, lease: lease, fetcher: fetcher}
-	image, err := p.read(ctx, target, platform)
+	image, err := p.read(ctx, manifest)
 	if err != nil {
 		return "", err
 	}
@@ -90,7 +90,7 @@ func (s *Store) wholeLayers(ctx context.Context, image image) (bool, error) {
 	return whole, nil
 }
 
-// linked says whether the labels are there that keep the image's parts with its target.
+// linked says whether the labels are there that keep the image's parts with its manifest.
 func (s *Store) linked(ctx context.Context, image image) (bool, error) {
 	for _, link := range image.links() {
 		info, err := s.blobs.Info(ctx, link.from)
@@ -112,9 +112,6 @@ type pull struct {
 }
 
 func (p *pull) unpack(ctx context.Context, image image) error {
-	if err := p.linkIndex(ctx, image); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	layers := newLayers(p.store, p.lease, image)
@@ -148,17 +145,6 @@ func (p *pull) unpack(ctx context.Context, image image) error {
 		return layer
 	}
 	return err
-}
-
-// linkIndex makes an index keep the one manifest of it that is unpacked.
-func (p *pull) linkIndex(ctx context.Context, image image) error {
-	if image.target.Digest == image.manifest.Digest {
-		return nil
-	}
-	if _, err := p.fetch(ctx, image.target); err != nil {
-		return err
-	}
-	return p.store.addLabels(ctx, image.target.Digest, map[string]string{manifestLabel: image.manifest.Digest.String()})
 }
 
 // fetch brings a blob into the store and the lease.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/lbuild/lbuild/bench"
 	"github.com/lbuild/lbuild/bench/corpus"
-	"github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/build/images"
 	"github.com/lbuild/lbuild/snapshot"
 )
 
@@ -102,13 +102,13 @@ func (a *app) measure(ctx context.Context, b *benchmark) (report *bench.Report, 
 
 // storeInputs are the images and layers that the command names.
 func storeInputs(ctx context.Context, store *snapshot.Store, b *benchmark) ([]bench.Input, error) {
-	builder, err := build.New(build.Options{Store: store})
+	m, err := images.New(store, images.Options{})
 	if err != nil {
 		return nil, err
 	}
 	var inputs []bench.Input
 	for _, ref := range b.images {
-		detail, err := builder.Inspect(ctx, ref)
+		detail, err := m.Inspect(ctx, ref)
 		if err != nil {
 			return nil, err
 		}

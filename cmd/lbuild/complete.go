@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/build/images"
 )
 
 // completeImages has the shell complete the first so many arguments with the names in the store, each once, and nothing
@@ -32,9 +32,9 @@ func (a *app) imageNames(ctx context.Context) (names []string) {
 	if _, err := os.Stat(root); err != nil {
 		return nil
 	}
-	err = a.withBuilder(ctx, build.Options{}, func(ctx context.Context, b *build.Builder) error {
-		images, err := b.Images(ctx)
-		for _, image := range images {
+	err = a.withImages(ctx, func(ctx context.Context, m *images.Images) error {
+		list, err := m.List(ctx)
+		for _, image := range list {
 			if image.Name != "" {
 				names = append(names, familiar(image.Name))
 			}

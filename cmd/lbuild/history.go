@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/build/images"
 )
 
 const (
@@ -28,8 +28,8 @@ json each line is an object, which also has the layer's digests.`,
 		Args:              takes(1, 1),
 		ValidArgsFunction: a.completeImages(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
-				entries, err := b.History(ctx, args[0])
+			return a.withImages(cmd.Context(), func(ctx context.Context, m *images.Images) error {
+				entries, err := m.History(ctx, args[0])
 				if err != nil {
 					return err
 				}
@@ -41,7 +41,7 @@ json each line is an object, which also has the layer's digests.`,
 	return cmd
 }
 
-func (f *listFlags) writeHistory(w io.Writer, entries []build.HistoryEntry, now time.Time) error {
+func (f *listFlags) writeHistory(w io.Writer, entries []images.HistoryEntry, now time.Time) error {
 	switch {
 	case f.quiet:
 		return f.writeImageIDs(w, entries)
@@ -61,7 +61,7 @@ func (f *listFlags) writeHistory(w io.Writer, entries []build.HistoryEntry, now 
 	return t.write(w)
 }
 
-func (f *listFlags) writeImageIDs(w io.Writer, entries []build.HistoryEntry) error {
+func (f *listFlags) writeImageIDs(w io.Writer, entries []images.HistoryEntry) error {
 	for _, e := range entries {
 		if _, err := fmt.Fprintln(w, f.imageID(e)); err != nil {
 			return err
@@ -70,7 +70,7 @@ func (f *listFlags) writeImageIDs(w io.Writer, entries []build.HistoryEntry) err
 	return nil
 }
 
-func (f *listFlags) imageID(e build.HistoryEntry) string {
+func (f *listFlags) imageID(e images.HistoryEntry) string {
 	if e.Image == "" {
 		return missing
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
-	"github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/build/images"
 )
 
 const none = "<none>" // in place of a name or tag that an image has not
@@ -51,12 +51,12 @@ json each line is an object.`,
 		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
-				images, err := b.Images(ctx)
+			return a.withImages(cmd.Context(), func(ctx context.Context, m *images.Images) error {
+				list, err := m.List(ctx)
 				if err != nil {
 					return err
 				}
-				return f.writeImages(a.stdout, images, time.Now())
+				return f.writeImages(a.stdout, list, time.Now())
 			})
 		},
 	}
@@ -64,17 +64,17 @@ json each line is an object.`,
 	return cmd
 }
 
-func (f *listFlags) writeImages(w io.Writer, images []build.ImageInfo, now time.Time) error {
+func (f *listFlags) writeImages(w io.Writer, list []images.Info, now time.Time) error {
 	switch {
 	case f.quiet:
-		return f.writeIDs(w, images)
+		return f.writeIDs(w, list)
 	case f.format == formatJSON:
-		return writeJSONLines(w, images)
+		return writeJSONLines(w, list)
 	}
 	t := table{columns: []column{
 		{title: "REPOSITORY"}, {title: "TAG"}, {title: "IMAGE ID"}, {title: "CREATED"}, {title: "SIZE", right: true},
 	}}
-	for _, image := range images {
+	for _, image := range list {
 		repository, tag := splitName(image.Name)
 		t.add(repository, tag, f.id(image.Config), ago(image.Created, now), size(image.Size))
 	}
@@ -82,9 +82,9 @@ func (f *listFlags) writeImages(w io.Writer, images []build.ImageInfo, now time.
 }
 
 // writeIDs prints each image once, however many names it has.
-func (f *listFlags) writeIDs(w io.Writer, images []build.ImageInfo) error {
+func (f *listFlags) writeIDs(w io.Writer, list []images.Info) error {
 	seen := map[digest.Digest]bool{}
-	for _, image := range images {
+	for _, image := range list {
 		if seen[image.Config] {
 			continue
 		}
@@ -138,8 +138,8 @@ func newTagCommand(a *app) *cobra.Command {
 			if _, err := parseNames(args[1:]); err != nil {
 				return usage(cmd, err)
 			}
-			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
-				return b.Tag(ctx, args[0], args[1])
+			return a.withImages(cmd.Context(), func(ctx context.Context, m *images.Images) error {
+				return m.Tag(ctx, args[0], args[1])
 			})
 		},
 	}
@@ -158,8 +158,8 @@ once. The names that went are printed.`,
 		Args:              takes(1, -1),
 		ValidArgsFunction: a.completeImages(-1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
-				removed, err := b.Remove(ctx, args)
+			return a.withImages(cmd.Context(), func(ctx context.Context, m *images.Images) error {
+				removed, err := m.Remove(ctx, args)
 				for _, name := range removed {
 					fmt.Fprintln(a.stdout, familiar(name))
 				}

@@ -13,7 +13,7 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
-	"github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/build/images"
 )
 
 func newInspectCommand(a *app) *cobra.Command {
@@ -29,10 +29,10 @@ With --format json it prints an array with an object for each image.`,
 		Args:              takes(1, -1),
 		ValidArgsFunction: a.completeImages(-1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
-				var details []build.ImageDetail
+			return a.withImages(cmd.Context(), func(ctx context.Context, m *images.Images) error {
+				var details []images.Detail
 				for _, ref := range args {
-					detail, err := b.Inspect(ctx, ref)
+					detail, err := m.Inspect(ctx, ref)
 					if err != nil {
 						return err
 					}
@@ -46,7 +46,7 @@ With --format json it prints an array with an object for each image.`,
 	return cmd
 }
 
-func writeDetails(w io.Writer, details []build.ImageDetail, format listFormat) error {
+func writeDetails(w io.Writer, details []images.Detail, format listFormat) error {
 	if format == formatJSON {
 		out := json.NewEncoder(w)
 		out.SetEscapeHTML(false)
@@ -65,7 +65,7 @@ func writeDetails(w io.Writer, details []build.ImageDetail, format listFormat) e
 }
 
 // writeDetail prints one fact a line; what an image does not set is left out.
-func writeDetail(w io.Writer, d build.ImageDetail) error {
+func writeDetail(w io.Writer, d images.Detail) error {
 	names := make([]string, len(d.Names))
 	for i, name := range d.Names {
 		names[i] = familiar(name)
@@ -96,7 +96,7 @@ func writeDetail(w io.Writer, d build.ImageDetail) error {
 	return nil
 }
 
-func configFacts(d build.ImageDetail) []fact {
+func configFacts(d images.Detail) []fact {
 	c := d.Image.Config
 	facts := []fact{
 		{"user", c.User},
@@ -154,7 +154,7 @@ func healthcheck(h *dockerspec.HealthcheckConfig) string {
 	return strings.Join(words, " ")
 }
 
-func layerFacts(l build.LayerDetail) []fact {
+func layerFacts(l images.LayerDetail) []fact {
 	return []fact{
 		{"created by", l.CreatedBy},
 		{"diff-id", l.DiffID.String()},

@@ -13,6 +13,7 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
 	"github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/build/images"
 )
 
 func TestTheSummaryAlignsItsColumns(t *testing.T) {
@@ -50,16 +51,16 @@ func TestTheSummaryFitsTheTerminal(t *testing.T) {
 
 func TestListsHaveDockersColumns(t *testing.T) {
 	one, two := digest.FromString("one"), digest.FromString("two")
-	images := []build.ImageInfo{
+	list := []images.Info{
 		{Name: "docker.io/library/app:1", Digest: one, Config: two, Platform: "linux/amd64", Created: clock.Add(-49 * time.Hour), Size: 12_345},
 		{Name: "example.com/app@" + two.String(), Digest: two, Config: one, Created: time.Unix(0, 0), Size: 1},
 		{Digest: one, Config: one, Labels: map[string]string{"html": "<&>"}},
 	}
-	entries := []build.HistoryEntry{
+	entries := []images.HistoryEntry{
 		{Image: two, Created: clock, CreatedBy: "CMD [\"sh\"]", EmptyLayer: true},
 		{Created: clock, CreatedBy: "RUN a\n\tb   c && a command that is longer than a line of the table may be", Size: 99, Digest: one, DiffID: two, Comment: "c"},
 	}
-	detail := []build.ImageDetail{{
+	detail := []images.Detail{{
 		Names: []string{"docker.io/library/app:1"}, Manifest: ocispec.Descriptor{Digest: one, MediaType: ocispec.MediaTypeImageManifest},
 		Config: ocispec.Descriptor{Digest: two},
 		Image: dockerspec.DockerOCIImage{Config: dockerspec.DockerOCIImageConfig{ImageConfig: ocispec.ImageConfig{
@@ -70,14 +71,14 @@ func TestListsHaveDockersColumns(t *testing.T) {
 				Test: []string{"CMD-SHELL", "curl -f localhost || exit 1"}, Interval: 90 * time.Second, Retries: 3,
 			},
 		}}},
-		Layers: []build.LayerDetail{{DiffID: one, Digest: two, Size: 7, ChainID: one, Directory: "/r/snapshots/1/fs"}},
+		Layers: []images.LayerDetail{{DiffID: one, Digest: two, Size: 7, ChainID: one, Directory: "/r/snapshots/1/fs"}},
 	}}
 	now := clock.Add(time.Minute)
 	for name, write := range map[string]func(*bytes.Buffer) error{
-		"images":          func(w *bytes.Buffer) error { return (&listFlags{}).writeImages(w, images, now) },
-		"images-no-trunc": func(w *bytes.Buffer) error { return (&listFlags{noTrunc: true}).writeImages(w, images, now) },
-		"images-quiet":    func(w *bytes.Buffer) error { return (&listFlags{quiet: true}).writeImages(w, images, now) },
-		"images-json":     func(w *bytes.Buffer) error { return (&listFlags{format: formatJSON}).writeImages(w, images, now) },
+		"images":          func(w *bytes.Buffer) error { return (&listFlags{}).writeImages(w, list, now) },
+		"images-no-trunc": func(w *bytes.Buffer) error { return (&listFlags{noTrunc: true}).writeImages(w, list, now) },
+		"images-quiet":    func(w *bytes.Buffer) error { return (&listFlags{quiet: true}).writeImages(w, list, now) },
+		"images-json":     func(w *bytes.Buffer) error { return (&listFlags{format: formatJSON}).writeImages(w, list, now) },
 		"history":         func(w *bytes.Buffer) error { return (&listFlags{}).writeHistory(w, entries, now) },
 		"history-no-trunc": func(w *bytes.Buffer) error {
 			return (&listFlags{noTrunc: true}).writeHistory(w, entries, now)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/build/images"
 )
 
 func newPruneCommand(a *app) *cobra.Command {
@@ -21,8 +21,8 @@ a name, and delete what no named image needs: the next build runs all steps
 again. With --all, the named images go, too. What a running build uses stays.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
-				pruned, err := b.Prune(ctx, all)
+			return a.withImages(cmd.Context(), func(ctx context.Context, m *images.Images) error {
+				pruned, err := m.Prune(ctx, all)
 				if err != nil {
 					return err
 				}

@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/build/images"
 	"github.com/lbuild/lbuild/snapshot"
 )
 
@@ -27,6 +28,17 @@ func (a *app) withBuilder(ctx context.Context, opts build.Options, fn func(conte
 			return err
 		}
 		return fn(ctx, builder)
+	})
+}
+
+// withImages opens the store, runs fn with its images, and closes the store. fn uses the context that it gets.
+func (a *app) withImages(ctx context.Context, fn func(context.Context, *images.Images) error) error {
+	return a.withStore(ctx, func(ctx context.Context, store *snapshot.Store) error {
+		m, err := images.New(store, images.Options{InsecureRegistries: a.insecureRegistries, Version: buildVersion().Version})
+		if err != nil {
+			return err
+		}
+		return fn(ctx, m)
 	})
 }
 

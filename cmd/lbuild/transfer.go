@@ -10,7 +10,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
-	"github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/build/event"
+	"github.com/lbuild/lbuild/build/images"
 )
 
 // transferFlags are those of pull and push.
@@ -27,7 +28,7 @@ func (f *transferFlags) register(cmd *cobra.Command) {
 }
 
 // transferFunc is a pull or a push: it sends events, and returns the manifest.
-type transferFunc func(context.Context, *build.Builder, func(build.Event)) (ocispec.Descriptor, error)
+type transferFunc func(context.Context, *images.Images, func(event.Event)) (ocispec.Descriptor, error)
 
 // transfer runs fn with a sink for its events, and prints the digest that it returns.
 func (a *app) transfer(ctx context.Context, f *transferFlags, fn transferFunc) error {
@@ -35,9 +36,9 @@ func (a *app) transfer(ctx context.Context, f *transferFlags, fn transferFunc) e
 	if f.quiet {
 		mode = progressQuiet
 	}
-	return a.withBuilder(ctx, build.Options{}, func(ctx context.Context, b *build.Builder) error {
+	return a.withImages(ctx, func(ctx context.Context, m *images.Images) error {
 		shown := a.record(mode, false)
-		desc, err := fn(ctx, b, shown.Show)
+		desc, err := fn(ctx, m, shown.Show)
 		shown.finish(ctx, desc.Digest, err)
 		switch {
 		case err != nil && mode == progressJSON:
@@ -68,8 +69,8 @@ and its credential helpers.`,
 			if err != nil {
 				return usage(cmd, err)
 			}
-			return a.transfer(cmd.Context(), &f, func(ctx context.Context, b *build.Builder, events func(build.Event)) (ocispec.Descriptor, error) {
-				return b.Pull(ctx, args[0], p, events)
+			return a.transfer(cmd.Context(), &f, func(ctx context.Context, m *images.Images, events func(event.Event)) (ocispec.Descriptor, error) {
+				return m.Pull(ctx, args[0], p, events)
 			})
 		},
 	}
@@ -91,8 +92,8 @@ What the registry has already is not sent again. Credentials are those of
 		Args:              takes(1, 1),
 		ValidArgsFunction: a.completeImages(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.transfer(cmd.Context(), &f, func(ctx context.Context, b *build.Builder, events func(build.Event)) (ocispec.Descriptor, error) {
-				return b.Push(ctx, args[0], events)
+			return a.transfer(cmd.Context(), &f, func(ctx context.Context, m *images.Images, events func(event.Event)) (ocispec.Descriptor, error) {
+				return m.Push(ctx, args[0], events)
 			})
 		},
 	}
@@ -116,8 +117,8 @@ stdout.`,
 			if input == standardStream && isTerminal(a.stdin) {
 				return usage(cmd, errors.New("load reads an archive from stdin or from --input FILE"))
 			}
-			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
-				return a.load(ctx, b, input)
+			return a.withImages(cmd.Context(), func(ctx context.Context, m *images.Images) error {
+				return a.load(ctx, m, input)
 			})
 		},
 	}
@@ -125,7 +126,7 @@ stdout.`,
 	return cmd
 }
 
-func (a *app) load(ctx context.Context, b *build.Builder, input string) (err error) {
+func (a *app) load(ctx context.Context, m *images.Images, input string) (err error) {
 	from := a.stdin
 	if input != standardStream {
 		f, err := os.Open(input)
@@ -135,15 +136,15 @@ func (a *app) load(ctx context.Context, b *build.Builder, input string) (err err
 		defer f.Close()
 		from = f
 	}
-	images, err := b.Load(ctx, from)
-	for _, image := range images {
+	loaded, err := m.Load(ctx, from)
+	for _, image := range loaded {
 		fmt.Fprintln(a.stdout, nameOrDigest(image))
 	}
 	return err
 }
 
 // nameOrDigest is how the user refers to an image.
-func nameOrDigest(image build.ImageInfo) string {
+func nameOrDigest(image images.Info) string {
 	if image.Name == "" {
 		return image.Digest.String()
 	}
@@ -166,11 +167,11 @@ not at all.`,
 			if output == standardStream && isTerminal(a.stdout) {
 				return usage(cmd, errors.New("the archive would go to the terminal: use --output FILE, or redirect stdout"))
 			}
-			return a.withBuilder(cmd.Context(), build.Options{}, func(ctx context.Context, b *build.Builder) error {
+			return a.withImages(cmd.Context(), func(ctx context.Context, m *images.Images) error {
 				if output == standardStream {
-					return b.Save(ctx, a.stdout, args)
+					return m.Save(ctx, a.stdout, args)
 				}
-				return writeWhole(output, func(w io.Writer) error { return b.Save(ctx, w, args) })
+				return writeWhole(output, func(w io.Writer) error { return m.Save(ctx, w, args) })
 			})
 		},
 	}

@@ -53,6 +53,9 @@ type Index struct {
 	known map[compress.BlockKey]place
 }
 
+// Dir is where the files of a store's index are, under the root of the store.
+func Dir(root string) string { return filepath.Join(root, "blocks") }
+
 // New returns the index with its files in dir, which need not be there yet, over the blobs of a store. What is not whole
 // is in scratch, a directory of the same file system that somebody else tidies up.
 func New(dir, scratch string, blobs content.Store) *Index {

@@ -14,9 +14,12 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	ocispecs "github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/build/internal/image"
 )
 
 // Image is what is exported, and what loading an archive gives.
@@ -176,6 +179,15 @@ func dockerManifest(ctx context.Context, store content.Provider, imgs []Image) (
 		all = append(all, entry)
 	}
 	return jsonFile("manifest.json", all)
+}
+
+// firstManifest reads the manifest that desc is, or the first in the index that desc is.
+func firstManifest(ctx context.Context, store content.Provider, desc ocispec.Descriptor) (manifest ocispec.Manifest, err error) {
+	desc, err = image.Manifest(ctx, store, desc, platforms.All, image.Options{Stored: true})
+	if err == nil {
+		err = image.ReadJSON(ctx, store, desc, &manifest)
+	}
+	return manifest, err
 }
 
 // repoTags writes names as docker does in manifest.json, where one with a digest has no place.

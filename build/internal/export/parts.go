@@ -123,29 +123,6 @@ func present(ctx context.Context, store content.Provider, desc ocispec.Descripto
 	return true
 }
 
-// firstManifest returns the manifest that desc is, or the first in the index that desc is.
-func firstManifest(ctx context.Context, store content.Provider, desc ocispec.Descriptor) (ocispec.Manifest, error) {
-	all, err := parts(ctx, store, desc)
-	if err != nil {
-		return ocispec.Manifest{}, err
-	}
-	for _, d := range all {
-		if !images.IsManifestType(d.MediaType) {
-			continue
-		}
-		var manifest ocispec.Manifest
-		data, err := content.ReadBlob(ctx, store, d)
-		if err == nil {
-			err = json.Unmarshal(data, &manifest)
-		}
-		if err != nil {
-			err = fmt.Errorf("manifest %s: %w", d.Digest, err)
-		}
-		return manifest, err
-	}
-	return ocispec.Manifest{}, fmt.Errorf("index %s has no manifest", desc.Digest)
-}
-
 // sealer is a store that can tell, without reading a blob, that its bytes have the digest.
 type sealer interface {
 	Sealed(digest.Digest) bool

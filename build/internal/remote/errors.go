@@ -17,6 +17,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	digest "github.com/opencontainers/go-digest"
+
+	"github.com/lbuild/lbuild/build/internal/image"
 )
 
 // Error is what went wrong with a registry, in one sentence that says what to do. Unwrap gives the cause.
@@ -31,6 +33,15 @@ func (e *Error) Error() string { return e.Op + " " + e.Ref + ": " + e.Reason }
 
 // Unwrap returns the cause, in which errdefs.ErrNotFound and a cancelled context can be found.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Cause gives the *Error in err, which names image and blob itself, without the ways that it came. Other errors stay what
+// they are.
+func Cause(err error) error {
+	if trouble, ok := errors.AsType[*Error](err); ok {
+		return trouble
+	}
+	return err
+}
 
 // explain turns what containerd and the transport say into an *Error. A cancelled context stays what it is, and so does
 // an *Error.
@@ -65,6 +76,9 @@ func (c *Client) reason(host string, err error) string {
 	}
 	if status, ok := errors.AsType[remoteserrors.ErrUnexpectedStatus](err); ok {
 		return refusal(host, status.StatusCode, registryMessage(strings.NewReader(string(status.Body))))
+	}
+	if lacking, ok := errors.AsType[*image.PlatformError](err); ok {
+		return lacking.Error()
 	}
 	switch {
 	case errors.Is(err, errCredentials), errors.Is(err, errTooLarge):

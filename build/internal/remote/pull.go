@@ -2,11 +2,8 @@ package remote
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"sort"
-	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -17,6 +14,8 @@ import (
 	"github.com/distribution/reference"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/build/internal/image"
 )
 
 // Image is what the registry has under a reference, without the layers' bytes.
@@ -26,9 +25,6 @@ type Image struct {
 	Config   dockerspec.DockerOCIImage
 	Layers   []ocispec.Descriptor // from the lowest
 }
-
-// maxNesting is how many indexes may stand between a reference and its manifest.
-const maxNesting = 4
 
 // PullManifest brings the index, the manifest for one platform and its config into store, not the layers. A reference
 // that stands for a single manifest is taken as it is, whatever its platform. The blobs get labels that keep what they
@@ -50,7 +46,7 @@ func (c *Client) PullManifest(ctx context.Context, store content.Store, ref refe
 	return img, nil
 }
 
-// puller brings one image's metadata into a store.
+// puller brings one image's metadata into a store: what is read through it is fetched first.
 type puller struct {
 	client  *Client
 	store   content.Store
@@ -59,51 +55,35 @@ type puller struct {
 }
 
 func (p *puller) pull(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer) (Image, error) {
-	img := Image{Target: target, Manifest: target}
-	for depth := 0; images.IsIndexType(img.Manifest.MediaType); depth++ {
-		if depth == maxNesting {
-			return Image{}, fmt.Errorf("more than %d indexes within each other", maxNesting)
-		}
-		var index ocispec.Index
-		err := p.fetchJSON(ctx, img.Manifest, &index)
-		if err != nil {
-			return Image{}, err
-		}
-		if img.Manifest, err = choose(index.Manifests, platform); err != nil {
-			return Image{}, err
-		}
+	desc, err := image.Manifest(ctx, p, target, platform, image.Options{})
+	if err != nil {
+		return Image{}, err
 	}
+	img := Image{Target: target, Manifest: desc}
 	var manifest ocispec.Manifest
-	if err := p.fetchJSON(ctx, img.Manifest, &manifest); err != nil {
+	if err := image.ReadJSON(ctx, p, desc, &manifest); err != nil {
 		return Image{}, err
 	}
 	img.Layers = manifest.Layers
-	if err := p.fetchJSON(ctx, manifest.Config, &img.Config); err != nil {
+	if err := image.ReadJSON(ctx, p, manifest.Config, &img.Config); err != nil {
 		return Image{}, err
 	}
 	return img, img.check()
 }
 
-// fetchJSON brings a blob into the store and decodes it.
-func (p *puller) fetchJSON(ctx context.Context, desc ocispec.Descriptor, into any) error {
+// ReaderAt brings a small blob into the store and opens it there.
+func (p *puller) ReaderAt(ctx context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
 	if err := p.fetch(ctx, desc); err != nil {
-		return err
+		return nil, err
 	}
-	info, err := p.store.Info(ctx, desc.Digest)
+	blob, err := p.store.ReaderAt(ctx, desc)
 	if err != nil {
-		return &storeError{desc.Digest, err}
+		return nil, &storeError{desc.Digest, err}
 	}
-	if err := checkSmall(desc, info.Size); err != nil {
-		return err // it was in the store already, and is not what the descriptor says
+	if err := checkSmall(desc, blob.Size()); err != nil {
+		return nil, errors.Join(err, blob.Close()) // it was in the store already, and is not what the descriptor says
 	}
-	data, err := content.ReadBlob(ctx, p.store, desc)
-	if err != nil {
-		return &storeError{desc.Digest, err}
-	}
-	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("%s %s: %w", desc.MediaType, desc.Digest, err)
-	}
-	return nil
+	return blob, nil
 }
 
 func checkSmall(desc ocispec.Descriptor, size int64) error {
@@ -163,38 +143,17 @@ func MarkSource(ctx context.Context, store content.Store, ref reference.Named, d
 	return nil
 }
 
-// choose returns the entry of an index that fits the platform best. An entry without a platform fits any, but less well.
-func choose(entries []ocispec.Descriptor, platform platforms.MatchComparer) (ocispec.Descriptor, error) {
-	var fit []ocispec.Descriptor
-	for _, d := range entries {
-		isImage := images.IsManifestType(d.MediaType) || images.IsIndexType(d.MediaType)
-		if isImage && !images.IsAttestationType(d.ArtifactType) && (d.Platform == nil || platform.Match(*d.Platform)) {
-			fit = append(fit, d)
-		}
-	}
-	if len(fit) == 0 {
-		return ocispec.Descriptor{}, noPlatform(entries)
-	}
-	sort.SliceStable(fit, func(i, j int) bool {
-		if fit[i].Platform == nil || fit[j].Platform == nil {
-			return fit[i].Platform != nil && fit[j].Platform == nil
-		}
-		return platform.Less(*fit[i].Platform, *fit[j].Platform)
+// MarkPushed is MarkSource for all that target consists of, after a push to ref.
+func MarkPushed(ctx context.Context, store content.Store, ref reference.Named, target ocispec.Descriptor) error {
+	var parts []ocispec.Descriptor
+	collect := images.HandlerFunc(func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		parts = append(parts, desc)
+		return images.Children(ctx, store, desc)
 	})
-	return fit[0], nil
-}
-
-func noPlatform(entries []ocispec.Descriptor) error {
-	var have []string
-	for _, d := range entries {
-		if d.Platform != nil && d.Platform.OS != "unknown" {
-			have = append(have, platforms.Format(*d.Platform))
-		}
+	if err := images.Walk(ctx, collect, target); err != nil {
+		return fmt.Errorf("parts of %s: %w", ref, err)
 	}
-	if len(have) == 0 {
-		return errors.New("no manifest for the platform, and none for any other")
-	}
-	return fmt.Errorf("no manifest for the platform; there are %s", strings.Join(have, ", "))
+	return MarkSource(ctx, store, ref, parts...)
 }
 
 // check refuses an image that could not be unpacked.

@@ -26,11 +26,11 @@ const (
 	StateExists  State = "exists"
 )
 
-// Progress is how far one blob or manifest is.
+// Progress is how far a blob or manifest is on its way to or from a registry.
 type Progress struct {
 	Digest  digest.Digest
 	State   State
-	Current int64 // bytes sent
+	Current int64 // bytes
 	Total   int64 // bytes
 }
 

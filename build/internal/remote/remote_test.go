@@ -172,7 +172,7 @@ func TestPullNamesThePlatformsThereAre(t *testing.T) {
 	index := putIndex(t, store, putImage(t, store, "amd64"), putImage(t, store, "arm64"))
 	must(t, c.Push(t.Context(), store, index, ref, nil))
 	_, err := c.PullManifest(t.Context(), store, ref, only(t, "linux/s390x"))
-	want := "pull " + host + "/x:1: no manifest for the platform; there are linux/amd64, linux/arm64"
+	want := "pull " + host + "/x:1: no image for the platform; there are linux/amd64, linux/arm64"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

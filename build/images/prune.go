@@ -1,4 +1,4 @@
-package build
+package images
 
 import (
 	"context"
@@ -10,6 +10,9 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/lbuild/lbuild/build/internal/blocks"
+	"github.com/lbuild/lbuild/build/internal/cache"
+	"github.com/lbuild/lbuild/build/internal/image"
 	"github.com/lbuild/lbuild/snapshot"
 )
 
@@ -24,15 +27,15 @@ type Pruned struct {
 
 // Prune forgets the cached steps, the digests of context files and the images without a name, with all also the others,
 // and deletes what then nothing needs. What live builds use stays.
-func (b *Builder) Prune(ctx context.Context, all bool) (Pruned, error) {
-	ctx = b.store.Context(ctx)
-	removed, err := b.forget(ctx, all)
+func (m *Images) Prune(ctx context.Context, all bool) (Pruned, error) {
+	ctx = m.store.Context(ctx)
+	removed, err := m.forget(ctx, all)
 	if err != nil {
 		return Pruned{}, fmt.Errorf("prune: %w", err)
 	}
-	report, err := b.store.Prune(ctx, snapshot.PruneOptions{})
-	packedBlocks(b.store, "").Tidy(ctx)
-	err = errors.Join(err, removeIn(digestsDir(b.store)))
+	report, err := m.store.Prune(ctx, snapshot.PruneOptions{})
+	blocks.New(blocks.Dir(m.store.Root()), "", m.store.Content()).Tidy(ctx)
+	err = errors.Join(err, removeIn(cache.FileDigests(m.store.Root())))
 	return Pruned{
 		Bytes: report.Bytes, Steps: report.Records, Images: removed, Snapshots: report.Snapshots, Blobs: report.Blobs,
 	}, err
@@ -52,17 +55,17 @@ func removeIn(dir string) error {
 }
 
 // forget takes away the names of untagged images, or of all. It returns how many.
-func (b *Builder) forget(ctx context.Context, all bool) (int, error) {
-	records, err := b.store.Images().List(ctx)
+func (m *Images) forget(ctx context.Context, all bool) (int, error) {
+	records, err := m.store.Images().List(ctx)
 	if err != nil {
 		return 0, err
 	}
 	removed := 0
 	for _, record := range records {
-		if !all && !isUntagged(record.Name) {
+		if !all && !image.IsUntagged(record.Name) {
 			continue
 		}
-		err := b.store.Images().Delete(ctx, record.Name)
+		err := m.store.Images().Delete(ctx, record.Name)
 		if err != nil && !errdefs.IsNotFound(err) {
 			return removed, err
 		}

@@ -1,4 +1,4 @@
-package build
+package event
 
 import "time"
 
@@ -25,20 +25,20 @@ type overlap struct {
 // note takes an event up. Events come in the order of their times.
 func (o *overlap) note(e Event) {
 	switch e.Type {
-	case EventStep, EventPack, EventPush:
+	case Step, Pack, Push:
 	default:
 		return
 	}
 	o.pass(e.Time)
 	switch {
-	case e.Type == EventStep:
-		mark(&o.steps, e.ID, e.State == StateStarted)
-	case e.Type == EventPack && e.State == StateStarted:
+	case e.Type == Step:
+		mark(&o.steps, e.ID, e.State == Started)
+	case e.Type == Pack && e.State == Started:
 		o.layers++
-	case e.Type == EventPack:
+	case e.Type == Pack:
 		o.layers--
 	case e.Digest != "":
-		mark(&o.blobs, e.Name+" "+e.Digest, e.State == StateStarted)
+		mark(&o.blobs, e.Name+" "+e.Digest, e.State == Started)
 	}
 }
 

@@ -1,4 +1,4 @@
-package build
+package images
 
 import (
 	"context"
@@ -16,8 +16,8 @@ import (
 const minPrefix = 4
 
 // findOne gives a record of the image that ref names.
-func (b *Builder) findOne(ctx context.Context, ref string) (images.Image, error) {
-	records, err := b.find(ctx, ref)
+func (m *Images) findOne(ctx context.Context, ref string) (images.Image, error) {
+	records, err := m.find(ctx, ref)
 	if err != nil {
 		return images.Image{}, err
 	}
@@ -27,15 +27,15 @@ func (b *Builder) findOne(ctx context.Context, ref string) (images.Image, error)
 // find gives the records that ref stands for, at least one: that of a name, or all names of the image with a digest.
 // The digest is that of the manifest, the index or the config, and may be cut short where no other begins the same.
 // A name goes before a digest. The error is "not found" when there is no such image.
-func (b *Builder) find(ctx context.Context, ref string) ([]images.Image, error) {
-	records, err := b.store.Images().List(ctx)
+func (m *Images) find(ctx context.Context, ref string) ([]images.Image, error) {
+	records, err := m.store.Images().List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list images: %w", err)
 	}
 	if found := byName(records, ref); len(found) > 0 {
 		return found, nil
 	}
-	found, err := b.byDigest(ctx, records, ref)
+	found, err := m.byDigest(ctx, records, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -69,13 +69,13 @@ func byName(records []images.Image, ref string) []images.Image {
 }
 
 // byDigest finds the records of one image by digest or the beginning of one.
-func (b *Builder) byDigest(ctx context.Context, records []images.Image, ref string) ([]images.Image, error) {
+func (m *Images) byDigest(ctx context.Context, records []images.Image, ref string) ([]images.Image, error) {
 	prefix := strings.TrimPrefix(ref, digest.SHA256.String()+":")
 	if len(prefix) < minPrefix || strings.Trim(prefix, "0123456789abcdef") != "" {
 		return nil, nil
 	}
 	found := slices.DeleteFunc(slices.Clone(records), func(r images.Image) bool {
-		return !slices.ContainsFunc(b.digests(ctx, r), func(d digest.Digest) bool { return strings.HasPrefix(d.Encoded(), prefix) })
+		return !slices.ContainsFunc(m.digests(ctx, r), func(d digest.Digest) bool { return strings.HasPrefix(d.Encoded(), prefix) })
 	})
 	for _, record := range found {
 		if record.Target.Digest != found[0].Target.Digest {
@@ -86,10 +86,10 @@ func (b *Builder) byDigest(ctx context.Context, records []images.Image, ref stri
 }
 
 // digests are those that name an image. One that cannot be read still has that of its record.
-func (b *Builder) digests(ctx context.Context, record images.Image) []digest.Digest {
+func (m *Images) digests(ctx context.Context, record images.Image) []digest.Digest {
 	list := []digest.Digest{record.Target.Digest}
-	if img, err := b.stored(ctx, record.Target); err == nil {
-		list = append(list, img.manifest.Digest, img.config.Digest)
+	if img, err := m.stored(ctx, record.Target); err == nil {
+		list = append(list, img.Manifest.Digest, img.Config.Digest)
 	}
 	return list
 }
