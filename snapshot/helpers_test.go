@@ -176,7 +176,7 @@ func view(t testing.TB, ctx context.Context, s *Store, name string) string {
 func leftovers(t testing.TB, root string) []string {
 	t.Helper()
 	var left []string
-	for _, dir := range []string{"leases", "trash", "content/ingest", "content/blobs/sha256", "snapshots/snapshots"} {
+	for _, dir := range []string{"leases", "locks", "trash", "content/ingest", "content/blobs/sha256", "snapshots/snapshots"} {
 		entries, err := os.ReadDir(filepath.Join(root, dir))
 		if err != nil {
 			t.Fatal(err)

@@ -25,6 +25,8 @@ var children = map[string]func(ctx context.Context, args []string) error{
 	"build": buildSteps,
 	"hang":  hangInStep,
 	"churn": unpackAndPrune,
+	"lock":  lockAndHang,
+	"count": countUnderLock,
 }
 
 func child(t testing.TB, part string, args ...string) *exec.Cmd {

@@ -36,6 +36,9 @@ func (s *Store) reap(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.removeDeadLocks(); err != nil {
+		s.warn(fmt.Errorf("store %s: leave locks of a dead process for later: %w", s.root, err))
+	}
 	return s.emptyTrash(ctx)
 }
 

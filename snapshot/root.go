@@ -45,7 +45,7 @@ func layOut(root string) error {
 			return fmt.Errorf("overlay mounts do not work here: %w", err)
 		}
 	}
-	for _, dir := range []string{"content/blobs/sha256", "content/ingest", "snapshots", "leases", "trash"} {
+	for _, dir := range []string{"content/blobs/sha256", "content/ingest", "snapshots", "leases", "locks", "trash"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
 			return fmt.Errorf("create: %w", err)
 		}
