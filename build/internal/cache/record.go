@@ -123,22 +123,30 @@ func (c *Cache) KeepContent(ctx context.Context, id string, selection plan.Key, 
 	return c.store.PutRecord(ctx, record)
 }
 
-// Chain finds the result that is the top of a stack of layers, by the stack's chain-id.
-func (c *Cache) Chain(ctx context.Context, id digest.Digest) (result string, ok bool, _ error) {
-	ok, err := c.get(ctx, chainKey(id), &result)
-	return result, ok, err
+// chain is the result whose layers are a stack.
+type chain struct {
+	Result  string `json:"result"`
+	Clamped bool   `json:"clamped,omitempty"` // some times in the layers are an epoch, and not those in the tree
+}
+
+// Chain finds the result that is the top of a stack of layers, by the stack's chain-id: one whose tree is what the layers
+// unpack to, or with clamped also one whose times were moved in the layers.
+func (c *Cache) Chain(ctx context.Context, id digest.Digest, clamped bool) (result string, ok bool, _ error) {
+	var found chain
+	ok, err := c.get(ctx, chainKey(id), &found)
+	return found.Result, ok && (clamped || !found.Clamped), err
 }
 
 // KeepChains remembers the results with a tree that are the tops of stacks of layers, but those that are known already.
-func (c *Cache) KeepChains(ctx context.Context, results map[digest.Digest]string) error {
+func (c *Cache) KeepChains(ctx context.Context, results map[digest.Digest]string, clamped bool) error {
 	var records []snapshot.Change
 	for id, result := range results {
-		if _, ok, err := c.Chain(ctx, id); err != nil {
+		if _, ok, err := c.Chain(ctx, id, true); err != nil {
 			return err
 		} else if ok {
 			continue
 		}
-		record, err := encode(snapshot.Record{Key: chainKey(id), Snapshot: result}, result)
+		record, err := encode(snapshot.Record{Key: chainKey(id), Snapshot: result}, chain{result, clamped})
 		if err != nil {
 			return err
 		}
@@ -153,7 +161,9 @@ func stepKey(key plan.Key, below string) string {
 
 func textKey(text plan.Key) string { return "text/" + string(text) }
 
-func contentKey(id string, selection plan.Key) string { return "content/" + id + "/" + string(selection) }
+func contentKey(id string, selection plan.Key) string {
+	return "content/" + id + "/" + string(selection)
+}
 
 func chainKey(id digest.Digest) string { return "chain/" + string(id) }
 

@@ -24,3 +24,25 @@ func (m *Map[K, V]) Do(key K, fn func() (V, error)) (V, error) {
 	m.mu.Unlock()
 	return call()
 }
+
+// Value is made by the first call that succeeds; later callers get that. Callers at the same time wait for each other, and
+// a failure is nobody's but the caller's. Its zero value is ready.
+type Value[V any] struct {
+	mu   sync.Mutex
+	made bool
+	v    V
+}
+
+// Get gives the value, from fn if there is none yet.
+func (o *Value[V]) Get(fn func() (V, error)) (V, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.made {
+		return o.v, nil
+	}
+	v, err := fn()
+	if err == nil {
+		o.v, o.made = v, true
+	}
+	return v, err
+}

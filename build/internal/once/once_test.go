@@ -1,6 +1,7 @@
 package once_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/lbuild/lbuild/build/internal/once"
@@ -16,5 +17,17 @@ func TestLaterCallersGetTheFirstResult(t *testing.T) {
 	}
 	if got, _ := m.Do("b", func() (int, error) { return 7, nil }); got != 7 {
 		t.Errorf("another key gives %d", got)
+	}
+}
+
+func TestAValueIsMadeByTheFirstWhoSucceeds(t *testing.T) {
+	var v once.Value[int]
+	if _, err := v.Get(func() (int, error) { return 1, errors.New("no") }); err == nil {
+		t.Error("the failure is lost")
+	}
+	for i := range 3 {
+		if got, err := v.Get(func() (int, error) { return 7 + i, nil }); got != 7 || err != nil {
+			t.Errorf("got %d, %v", got, err)
+		}
 	}
 }

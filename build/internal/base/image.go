@@ -1,0 +1,134 @@
+// Package base finds the images that stages start from and COPY reads: in named contexts, in the image store or at a
+// registry. What describes an image is read at once; its layers come when somebody asks for them.
+package base
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/build/event"
+	"github.com/lbuild/lbuild/build/internal/image"
+	"github.com/lbuild/lbuild/build/internal/remote"
+	"github.com/lbuild/lbuild/snapshot"
+)
+
+// Image is an image for one platform. It may be used from several goroutines.
+type Image struct {
+	Name     string             // full reference; "" for images that came from a file
+	Target   ocispec.Descriptor // what the name stands for: an index or a manifest
+	Manifest ocispec.Descriptor
+	Config   dockerspec.DockerOCIImage
+	Layers   []ocispec.Descriptor // from the lowest
+
+	store   *snapshot.Store
+	events  *event.Emitter
+	fetcher remotes.Fetcher // of layers that the store lacks; nil: it has all
+	pulled  reference.Named // set where the answer of a registry is new to the image store
+
+	fetch  func(context.Context) error
+	unpack func(context.Context) (string, error)
+	ended  sync.Once // the events of the pull
+}
+
+// read loads the config and the list of layers.
+func (i *Image) read(ctx context.Context, f *Finder) error {
+	img, err := image.Read(ctx, f.Store.Content(), i.Manifest)
+	if err != nil {
+		return err
+	}
+	i.Config, i.Layers, i.store, i.events = img.Image, img.Layers, f.Store, f.Events
+	var fetched, unpacked sync.Once
+	var fetchErr, unpackErr error
+	var name string
+	i.fetch = func(ctx context.Context) error {
+		fetched.Do(func() { fetchErr = i.named(ctx, i.fetchNow(ctx)) })
+		return fetchErr
+	}
+	i.unpack = func(ctx context.Context) (string, error) {
+		unpacked.Do(func() {
+			name, unpackErr = i.unpackNow(ctx)
+			unpackErr = i.named(ctx, unpackErr)
+		})
+		return name, unpackErr
+	}
+	return nil
+}
+
+// Fetch brings all blobs of the image into the store. An image that was pulled has its name in the image store from then
+// on: no sooner, so that a name never stands for half an image.
+func (i *Image) Fetch(ctx context.Context) error { return i.fetch(ctx) }
+
+// Unpack gives the snapshot of the image's tree, "" for one without layers, after Fetch.
+func (i *Image) Unpack(ctx context.Context) (string, error) { return i.unpack(ctx) }
+
+func (i *Image) fetchNow(ctx context.Context) error {
+	return remote.Cause(i.store.Fetch(ctx, i.Manifest, i.fetcher))
+}
+
+func (i *Image) unpackNow(ctx context.Context) (string, error) {
+	name, err := i.store.Unpack(ctx, i.Manifest, i.fetcher, snapshot.UnpackOptions{Progress: i.unpacking})
+	return name, remote.Cause(err)
+}
+
+// unpacking tells how far a layer is.
+func (i *Image) unpacking(layer digest.Digest, current, total int64, done bool) {
+	ev := event.Event{Type: event.Unpack, Name: i.Name, Digest: string(layer), Current: current, Total: total, State: event.Started}
+	if done {
+		ev.State = event.Done
+	}
+	i.events.Emit(ev)
+}
+
+// named gives an image that was pulled its name, unless err says that it is not whole.
+func (i *Image) named(ctx context.Context, err error) error {
+	if i.pulled == nil {
+		return err
+	}
+	if err == nil {
+		err = remote.MarkSource(ctx, i.store.Content(), i.pulled, i.Layers...)
+	}
+	if err == nil {
+		err = image.SetName(ctx, i.store.Images(), i.Name, i.Target)
+	}
+	i.endPull(event.Outcome(ctx, err))
+	return err
+}
+
+// endPull ends the events of a pull once.
+func (i *Image) endPull(state event.State) {
+	if i.pulled == nil {
+		return
+	}
+	i.ended.Do(func() { i.events.Emit(event.Event{Type: event.Pull, Name: i.pulled.String(), State: state}) })
+}
+
+// Layer brings one layer's blob into the store, unless it is there.
+func (i *Image) Layer(ctx context.Context, desc ocispec.Descriptor) error {
+	err := i.store.VerifyBlob(ctx, desc)
+	if err == nil || !errdefs.IsNotFound(err) && !errdefs.IsDataLoss(err) {
+		return err
+	}
+	if i.fetcher == nil {
+		return fmt.Errorf("layer %s of %s: %w", desc.Digest, i.Name, err)
+	}
+	return remote.Cause(i.store.FetchBlob(ctx, desc, i.fetcher))
+}
+
+// Annotations say what is built on the image, by the names of image-spec's annotations page.
+func (i *Image) Annotations() map[string]string {
+	if i == nil || i.Name == "" {
+		return nil
+	}
+	return map[string]string{
+		ocispec.AnnotationBaseImageName:   i.Name,
+		ocispec.AnnotationBaseImageDigest: string(i.Target.Digest),
+	}
+}
