@@ -23,6 +23,7 @@ import (
 	imagedata "github.com/lbuild/lbuild/build/internal/image"
 	"github.com/lbuild/lbuild/build/internal/plan"
 	"github.com/lbuild/lbuild/build/internal/remote"
+	"github.com/lbuild/lbuild/snapshot"
 )
 
 // baseImage is an image that a stage starts from, or that COPY --from reads.
@@ -280,7 +281,7 @@ func (s *session) lazyFetcher(named reference.Named) remotes.Fetcher {
 // image store from then on: no sooner, so that a name never stands for half an image.
 func (s *session) unpacked(ctx context.Context, img *baseImage) (string, error) {
 	name, err := s.trunks.do(img.manifest.Digest, func() (string, error) {
-		name, err := s.store.Unpack(ctx, img.manifest, img.fetcher)
+		name, err := s.store.Unpack(ctx, img.manifest, img.fetcher, snapshot.UnpackOptions{})
 		return name, remote.Cause(err)
 	})
 	if img.pulled == nil {

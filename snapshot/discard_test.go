@@ -79,7 +79,7 @@ func works(t *testing.T, s *Store) {
 		t.Error(err)
 	}
 	r := newRegistry()
-	if _, err := s.Unpack(ctx, r.putImage(t, manyLayers(t, 2)...), r); err != nil {
+	if _, err := s.Unpack(ctx, r.putImage(t, manyLayers(t, 2)...), r, UnpackOptions{}); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.tree.Prepare(ctx, "active", ""); err != nil {

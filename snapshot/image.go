@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -23,14 +24,20 @@ type image struct {
 	layers   []ocispec.Descriptor
 	diffIDs  []digest.Digest // of the layers
 	chain    string
+	skipped  int // layers at the bottom that are left alone
 }
 
+// blobs lists all that are not skipped.
 func (i image) blobs() []digest.Digest {
 	all := []digest.Digest{i.manifest.Digest, i.config.Digest}
-	for _, l := range i.layers {
+	for _, l := range i.layers[i.skipped:] {
 		all = append(all, l.Digest)
 	}
 	return all
+}
+
+func (i image) isSkipped(d digest.Digest) bool {
+	return i.skipped > 0 && !slices.Contains(i.blobs(), d)
 }
 
 // configLabel is the label by which containerd's unpacker has a manifest keep its config.
@@ -69,7 +76,7 @@ func (p *pull) read(ctx context.Context, manifest ocispec.Descriptor) (image, er
 	if err := checkDiffIDs(diffIDs, len(m.Layers)); err != nil {
 		return image{}, fmt.Errorf("config %s: %w", m.Config.Digest, err)
 	}
-	return image{manifest, m.Config, m.Layers, diffIDs, identity.ChainID(diffIDs).String()}, nil
+	return image{manifest: manifest, config: m.Config, layers: m.Layers, diffIDs: diffIDs, chain: identity.ChainID(diffIDs).String()}, nil
 }
 
 // readJSON reads a blob into v, after fetching it if it is missing or has changed.

@@ -59,7 +59,7 @@ func TestUnpackStaysInsideItsDirectory(t *testing.T) {
 			if test.second != nil {
 				layers = append(layers, layer{tar: archiveOf(t, at(outside, test.second)...)})
 			}
-			snapshot, err := s.Unpack(ctx, r.putImage(t, layers...), r)
+			snapshot, err := s.Unpack(ctx, r.putImage(t, layers...), r, UnpackOptions{})
 			switch {
 			case err != nil:
 				if !strings.Contains(err.Error(), test.want) {
@@ -105,7 +105,7 @@ func TestUnpackGoesThroughLinksWithinALayer(t *testing.T) {
 			s := openStore(t, Options{})
 			_, ctx := newLease(t, s)
 			r := newRegistry()
-			snapshot, err := s.Unpack(ctx, r.putImage(t, layers...), r)
+			snapshot, err := s.Unpack(ctx, r.putImage(t, layers...), r, UnpackOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -31,6 +31,9 @@ type layers struct {
 
 	mu     sync.Mutex
 	staged map[string]*staged // by the unpacker's key
+
+	telling  sync.Mutex // one call of progress at a time
+	progress func(layer digest.Digest, current, total int64, done bool)
 }
 
 // staged is a layer on its way.
@@ -142,10 +145,12 @@ func (l *layers) apply(ctx context.Context, desc ocispec.Descriptor, mounts []mo
 
 	// The unpacker gives the bottom layer a bind mount and the others an overlay.
 	u := newUntar(upper, mounts[0].Type == "bind", l.store.opaqueXattr())
-	diffID, err := u.unpack(ctx, content.NewReader(blob))
+	counted := l.countBytes(desc, content.NewReader(blob))
+	diffID, err := u.unpack(ctx, counted)
 	if err != nil {
 		return "", err
 	}
+	counted.finish()
 	l.applied(upper, desc.Digest, u.impliedDirs())
 	return diffID, nil
 }

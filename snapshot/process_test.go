@@ -129,7 +129,7 @@ func unpackOnce(ctx context.Context, s *Store, target ocispec.Descriptor, from b
 	if err != nil {
 		return err
 	}
-	name, err := s.Unpack(l.Context(ctx), target, from)
+	name, err := s.Unpack(l.Context(ctx), target, from, UnpackOptions{})
 	if err != nil {
 		return errors.Join(err, l.Release())
 	}

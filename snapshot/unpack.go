@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
@@ -11,6 +12,8 @@ import (
 	"github.com/containerd/containerd/v2/core/unpack"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/semaphore"
 )
@@ -18,19 +21,31 @@ import (
 // fetchesAtOnce is how many blobs are fetched at once: more connections than processors are of use.
 const fetchesAtOnce = 4
 
+// UnpackOptions says how an image is unpacked.
+type UnpackOptions struct {
+	// OnlyMissing leaves out the layers at the bottom whose snapshot is there: their blobs are neither fetched nor looked
+	// at, and the lease does not keep them. That these layers have the diff-ids that the config tells is not known then, only
+	// that layers with these diff-ids were unpacked here before.
+	OnlyMissing bool
+	// Progress is told how many of the total bytes of a layer's blob were read, at most five times a second for each, and
+	// once more with done when it is unpacked. Layers that are there already are not told of. One call at a time, which the
+	// layer waits for. nil drops it.
+	Progress func(layer digest.Digest, current, total int64, done bool)
+}
+
 // Unpack makes the snapshot of the image that a manifest describes, and returns its name, the chain-id of its layers; ""
 // for an image without any. Blobs that are missing or have changed are fetched (fetcher nil: an error), also those of
 // layers that are unpacked already. Every blob has its digest and every layer its diff-id when Unpack returns, and the
 // lease of ctx keeps them all, as the manifest does.
-func (s *Store) Unpack(ctx context.Context, manifest ocispec.Descriptor, fetcher remotes.Fetcher) (string, error) {
-	name, err := s.unpackManifest(ctx, manifest, fetcher)
+func (s *Store) Unpack(ctx context.Context, manifest ocispec.Descriptor, fetcher remotes.Fetcher, opts UnpackOptions) (string, error) {
+	name, err := s.unpackManifest(ctx, manifest, fetcher, opts)
 	if err != nil {
 		return "", fmt.Errorf("unpack %s: %w", manifest.Digest, err)
 	}
 	return name, nil
 }
 
-func (s *Store) unpackManifest(ctx context.Context, manifest ocispec.Descriptor, fetcher remotes.Fetcher) (string, error) {
+func (s *Store) unpackManifest(ctx context.Context, manifest ocispec.Descriptor, fetcher remotes.Fetcher, opts UnpackOptions) (string, error) {
 	lease, err := s.leaseOf(ctx)
 	if err != nil {
 		return "", err
@@ -42,10 +57,15 @@ func (s *Store) unpackManifest(ctx context.Context, manifest ocispec.Descriptor,
 	}
 	defer s.inflight.Unlock(manifest.Digest.String())
 
-	p := &pull{store: s, lease: lease, fetcher: fetcher}
+	p := &pull{store: s, lease: lease, fetcher: fetcher, opts: opts}
 	image, err := p.read(ctx, manifest)
 	if err != nil {
 		return "", err
+	}
+	if opts.OnlyMissing {
+		if image.skipped, err = s.unpackedLayers(ctx, image); err != nil {
+			return "", err
+		}
 	}
 	done, err := s.unpacked(ctx, image)
 	if err == nil && !done {
@@ -55,6 +75,21 @@ func (s *Store) unpackManifest(ctx context.Context, manifest ocispec.Descriptor,
 		err = s.checkDiffIDs(ctx, image)
 	}
 	return image.chain, err
+}
+
+// unpackedLayers counts the layers at the bottom whose snapshot is there, and takes that into the lease.
+func (s *Store) unpackedLayers(ctx context.Context, image image) (int, error) {
+	chains := identity.ChainIDs(slices.Clone(image.diffIDs))
+	for i, chain := range slices.Backward(chains) {
+		err := s.keep(ctx, chain.String())
+		if err == nil {
+			return i + 1, nil
+		}
+		if !errdefs.IsNotFound(err) {
+			return 0, err
+		}
+	}
+	return 0, nil
 }
 
 // unpacked says whether nothing of the image is left to do, and takes it into the lease.
@@ -74,10 +109,10 @@ func (s *Store) unpacked(ctx context.Context, image image) (bool, error) {
 	return err == nil, err
 }
 
-// wholeLayers says whether all layers are there. It looks at each, so that none is left that has changed.
+// wholeLayers says whether all layers are there that are not skipped. It looks at each, so that none is left that has changed.
 func (s *Store) wholeLayers(ctx context.Context, image image) (bool, error) {
 	whole := true
-	for _, layer := range image.layers {
+	for _, layer := range image.layers[image.skipped:] {
 		err := s.verify(ctx, layer)
 		if errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) {
 			whole = false
@@ -109,12 +144,14 @@ type pull struct {
 	store   *Store
 	lease   *Lease
 	fetcher remotes.Fetcher
+	opts    UnpackOptions
 }
 
 func (p *pull) unpack(ctx context.Context, image image) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	layers := newLayers(p.store, p.lease, image)
+	layers.progress = p.opts.Progress
 	unpacker, err := unpack.NewUnpacker(ctx, p.store.blobs,
 		unpack.WithUnpackPlatform(unpack.Platform{
 			Platform:                platforms.All, // chosen before
@@ -132,7 +169,7 @@ func (p *pull) unpack(ctx context.Context, image image) error {
 		return err
 	}
 	children := images.SetChildrenLabels(p.store.blobs, images.ChildrenHandler(p.store.blobs))
-	handler := unpacker.Unpack(images.Handlers(images.HandlerFunc(p.fetch), children))
+	handler := unpacker.Unpack(images.Handlers(p.fetchUnless(image.isSkipped), children))
 	err = images.Dispatch(ctx, handler, nil, image.manifest)
 	if err != nil {
 		cancel()
@@ -145,6 +182,16 @@ func (p *pull) unpack(ctx context.Context, image image) error {
 		return layer
 	}
 	return err
+}
+
+// fetchUnless fetches all blobs but some.
+func (p *pull) fetchUnless(skipped func(digest.Digest) bool) images.HandlerFunc {
+	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		if skipped(desc.Digest) {
+			return nil, nil
+		}
+		return p.fetch(ctx, desc)
+	}
 }
 
 // fetch brings a blob into the store and the lease.

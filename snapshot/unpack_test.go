@@ -38,7 +38,7 @@ func TestUnpackReadsEveryLayerType(t *testing.T) {
 			target := r.putImage(t,
 				layer{mediaType, entries(t, "etc/", "etc/a", "etc/b"), ""},
 				layer{mediaType, entries(t, "etc/.wh.a", "etc/c"), ""})
-			name, err := s.Unpack(ctx, target, r)
+			name, err := s.Unpack(ctx, target, r, UnpackOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,7 +76,7 @@ func TestUnpackStopsBehindTheEndOfATar(t *testing.T) {
 	ctx, cancel := context.WithCancel(ctx)
 	time.AfterFunc(time.Second, cancel)
 	start := time.Now()
-	if _, err := s.Unpack(ctx, target, r); !errors.Is(err, context.Canceled) {
+	if _, err := s.Unpack(ctx, target, r, UnpackOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want that it was canceled", err)
 	}
 	if took := time.Since(start); took > 20*time.Second {
@@ -94,7 +94,7 @@ func TestUnpackKeepsWhatALayerDoesNotMention(t *testing.T) {
 		layer{tar: archiveOf(t, fileHeader("tmp/x"), fileHeader("home/u/f"), fileHeader("new/f"))},
 		layer{tar: archiveOf(t, dirHeader("home/", 0o755, 0), fileHeader("home/u/g"))},
 	)
-	name, err := s.Unpack(ctx, target, r)
+	name, err := s.Unpack(ctx, target, r, UnpackOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestUnpackHidesWhatMarkersSay(t *testing.T) {
 			s := openStore(t, Options{})
 			_, ctx := newLease(t, s)
 			r := newRegistry()
-			snapshot, err := s.Unpack(ctx, r.putImage(t, layer{tar: entries(t, below...)}, layer{tar: entries(t, test.names...)}), r)
+			snapshot, err := s.Unpack(ctx, r.putImage(t, layer{tar: entries(t, below...)}, layer{tar: entries(t, test.names...)}), r, UnpackOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,16 +161,16 @@ func TestUnpackAgainFetchesNothing(t *testing.T) {
 	_, ctx := newLease(t, s)
 	r := newRegistry()
 	target := r.putImage(t, manyLayers(t, 3)...)
-	first, err := s.Unpack(ctx, target, r)
+	first, err := s.Unpack(ctx, target, r, UnpackOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	fetched := r.fetches.Load()
-	second, err := s.Unpack(ctx, target, nil)
+	second, err := s.Unpack(ctx, target, nil, UnpackOptions{})
 	if err != nil || first != second {
 		t.Fatalf("%s, then %s: %v", first, second, err)
 	}
-	if _, err := s.Unpack(ctx, target, r); err != nil || r.fetches.Load() != fetched {
+	if _, err := s.Unpack(ctx, target, r, UnpackOptions{}); err != nil || r.fetches.Load() != fetched {
 		t.Errorf("%d fetches, then %d: %v", fetched, r.fetches.Load(), err)
 	}
 }
@@ -180,7 +180,7 @@ func TestUnpackFetchesAgainWhatChanged(t *testing.T) {
 	_, ctx := newLease(t, s)
 	r := newRegistry()
 	target := r.putImage(t, manyLayers(t, 2)...)
-	if _, err := s.Unpack(ctx, target, r); err != nil {
+	if _, err := s.Unpack(ctx, target, r, UnpackOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for d := range r.blobs {
@@ -188,7 +188,7 @@ func TestUnpackFetchesAgainWhatChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.Unpack(ctx, target, r); err != nil {
+	if _, err := s.Unpack(ctx, target, r, UnpackOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for d, data := range r.blobs {
@@ -204,7 +204,7 @@ func TestUnpackTakesNoIndex(t *testing.T) {
 	_, ctx := newLease(t, s)
 	r := newRegistry()
 	index := ocispec.Index{Manifests: []ocispec.Descriptor{r.putImage(t, layer{tar: entries(t, "a")})}}
-	if _, err := s.Unpack(ctx, r.putJSON(t, ocispec.MediaTypeImageIndex, index), r); !errdefs.IsNotImplemented(err) {
+	if _, err := s.Unpack(ctx, r.putJSON(t, ocispec.MediaTypeImageIndex, index), r, UnpackOptions{}); !errdefs.IsNotImplemented(err) {
 		t.Errorf("got %v, want that it is no manifest", err)
 	}
 }
@@ -218,7 +218,7 @@ func TestUnpackOfManyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, target := range targets {
 		wg.Go(func() {
-			if _, err := s.Unpack(ctx, target, r); err != nil {
+			if _, err := s.Unpack(ctx, target, r, UnpackOptions{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -232,7 +232,7 @@ func TestImageNameKeepsWhatWasUnpacked(t *testing.T) {
 	l, ctx := newLease(t, s)
 	r := newRegistry()
 	target := r.putImage(t, manyLayers(t, 3)...)
-	name, err := s.Unpack(ctx, target, r)
+	name, err := s.Unpack(ctx, target, r, UnpackOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,18 +267,18 @@ func TestUnpackRefusesAnotherBlobForAKnownLayer(t *testing.T) {
 	_, ctx := newLease(t, s)
 	r := newRegistry()
 	known := entries(t, "etc/", "etc/good")
-	snapshot, err := s.Unpack(ctx, r.putImage(t, layer{tar: known}), r)
+	snapshot, err := s.Unpack(ctx, r.putImage(t, layer{tar: known}), r, UnpackOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	liar := r.putImage(t, layer{tar: entries(t, "etc/", "etc/evil"), diffID: digest.FromBytes(known)})
 	for range 2 { // also when the blob is in the store
-		if got, err := s.Unpack(ctx, liar, r); err == nil || !strings.Contains(err.Error(), "its tar has the diff-id") {
+		if got, err := s.Unpack(ctx, liar, r, UnpackOptions{}); err == nil || !strings.Contains(err.Error(), "its tar has the diff-id") {
 			t.Errorf("unpacked %q, %v", got, err)
 		}
 	}
 	honest := r.putImage(t, layer{tar: known, mediaType: ocispec.MediaTypeImageLayerZstd})
-	if got, err := s.Unpack(ctx, honest, r); got != snapshot || err != nil {
+	if got, err := s.Unpack(ctx, honest, r, UnpackOptions{}); got != snapshot || err != nil {
 		t.Errorf("in another compression: unpacked %q, %v, want %q", got, err, snapshot)
 	}
 }
@@ -300,7 +300,7 @@ func TestUnpackReadsNoLargeConfigIntoMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Unpack(ctx, put(ocispec.MediaTypeImageManifest, manifest), nil)
+	_, err = s.Unpack(ctx, put(ocispec.MediaTypeImageManifest, manifest), nil, UnpackOptions{})
 	if err == nil || !strings.Contains(err.Error(), "are more than the") {
 		t.Errorf("got %v, want that it is too large", err)
 	}
@@ -380,7 +380,7 @@ func TestUnpackRefusesBadImages(t *testing.T) {
 			s := openStore(t, Options{})
 			l, ctx := newLease(t, s)
 			r := newRegistry()
-			name, err := s.Unpack(ctx, test.image(t, r), r)
+			name, err := s.Unpack(ctx, test.image(t, r), r, UnpackOptions{})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("unpacked %q: got error %v, want %q", name, err, test.want)
 			}
@@ -417,7 +417,7 @@ func TestUnpackDoesNotWaitForLayersThatAreFetched(t *testing.T) {
 		}
 		return r.Fetch(ctx, desc)
 	})
-	if _, err := s.Unpack(ctx, target, slow); err != nil {
+	if _, err := s.Unpack(ctx, target, slow, UnpackOptions{}); err != nil {
 		t.Error(err)
 	}
 }

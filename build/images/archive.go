@@ -9,6 +9,7 @@ import (
 
 	"github.com/lbuild/lbuild/build/internal/export"
 	"github.com/lbuild/lbuild/build/internal/image"
+	"github.com/lbuild/lbuild/snapshot"
 )
 
 // Load puts the images of an archive into the store, unpacks them and then gives them their names: archives of docker
@@ -36,7 +37,7 @@ func (m *Images) Load(ctx context.Context, r io.Reader) ([]Info, error) {
 func (m *Images) adopt(ctx context.Context, img export.Image) ([]Info, error) {
 	manifest, err := m.storedManifest(ctx, img.Manifest)
 	if err == nil {
-		_, err = m.store.Unpack(ctx, manifest, nil)
+		_, err = m.store.Unpack(ctx, manifest, nil, snapshot.UnpackOptions{})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load image %s: %w", img.Manifest.Digest, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/lbuild/lbuild/build/event"
 	"github.com/lbuild/lbuild/build/internal/image"
 	"github.com/lbuild/lbuild/build/internal/remote"
+	"github.com/lbuild/lbuild/snapshot"
 )
 
 // Pull gets an image for one platform from its registry, unpacks it and then gives it its name. A nil platform is this
@@ -52,7 +53,7 @@ func (p *pull) run(ctx context.Context) error {
 		if err := p.tellPresent(ctx); err != nil {
 			return err
 		}
-		if _, err := p.store.Unpack(ctx, p.pulled.Manifest, remote.ReportingFetcher(fetcher, p.progress)); err != nil {
+		if _, err := p.store.Unpack(ctx, p.pulled.Manifest, remote.ReportingFetcher(fetcher, p.progress), snapshot.UnpackOptions{}); err != nil {
 			return remote.Cause(err)
 		}
 		if err := remote.MarkSource(ctx, p.store.Content(), p.ref, p.pulled.Layers...); err != nil {

@@ -1,0 +1,162 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+func TestFetchUnpacksNothing(t *testing.T) {
+	s := openStore(t, Options{})
+	l, ctx := newLease(t, s)
+	r := newRegistry()
+	target := r.putImage(t, manyLayers(t, 3)...)
+	if err := s.Fetch(ctx, target, nil); !errdefs.IsNotFound(err) {
+		t.Errorf("without a fetcher: %v", err)
+	}
+	if err := s.Fetch(ctx, target, r); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Images().Create(ctx, images.Image{Name: "image", Target: target}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Release(), s.Collect(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if left := leftovers(t, s.Root()); len(left) != len(r.blobs) {
+		t.Errorf("left are %v, want %d blobs", left, len(r.blobs))
+	}
+	_, ctx = newLease(t, s)
+	fetched := r.fetches.Load()
+	if err := errors.Join(s.Fetch(ctx, target, r), s.Fetch(ctx, target, nil)); err != nil || r.fetches.Load() != fetched {
+		t.Errorf("fetched again: %v", err)
+	}
+	if _, err := s.Unpack(ctx, target, nil, UnpackOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFetchFetchesAgainWhatChanged(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	r := newRegistry()
+	target := r.putImage(t, manyLayers(t, 2)...)
+	for name, fetch := range map[string]func() error{
+		"Fetch": func() error { return s.Fetch(ctx, target, r) },
+		"FetchBlob": func() error {
+			var err error
+			for d, data := range r.blobs {
+				err = errors.Join(err, s.FetchBlob(ctx, ocispec.Descriptor{Digest: d, Size: int64(len(data))}, r))
+			}
+			return err
+		},
+	} {
+		if err := fetch(); err != nil {
+			t.Fatal(err)
+		}
+		for d := range r.blobs {
+			if err := os.WriteFile(s.blobPath(d), []byte("changed"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := fetch(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for d, data := range r.blobs {
+			if got, err := os.ReadFile(s.blobPath(d)); err != nil || string(got) != string(data) {
+				t.Errorf("%s: blob %s is not restored: %v", name, d, err)
+			}
+		}
+	}
+}
+
+func TestFetchBlobRefusesOtherBytes(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	r := newRegistry()
+	d := digest.FromString("right")
+	r.blobs[d] = []byte("wrong")
+	desc := ocispec.Descriptor{Digest: d, Size: 5}
+	for range 2 {
+		if err := s.FetchBlob(ctx, desc, r); !errdefs.IsFailedPrecondition(err) {
+			t.Errorf("got %v", err)
+		}
+	}
+	r.blobs[d] = []byte("right")
+	if err := s.FetchBlob(ctx, desc, r); err != nil {
+		t.Error(err)
+	}
+	if err := s.FetchBlob(ctx, desc, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnpackOfOnlyMissingLayersFetchesNoOthers(t *testing.T) {
+	s := openStore(t, Options{})
+	l, ctx := newLease(t, s)
+	r := newRegistry()
+	all := manyLayers(t, 3)
+	below, err := s.Unpack(ctx, r.putImage(t, all[:2]...), r, UnpackOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutRecord(ctx, Record{Key: "below", Snapshot: below}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Release(), s.Collect(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	_, ctx = newLease(t, s)
+	target := r.putImage(t, all...)
+	before := r.fetches.Load()
+	name, err := s.Unpack(ctx, target, r, UnpackOptions{OnlyMissing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.fetches.Load() - before; got != 3 {
+		t.Errorf("%d fetches, want manifest, config and one layer", got)
+	}
+	if again, err := s.Unpack(ctx, target, nil, UnpackOptions{OnlyMissing: true}); again != name || err != nil {
+		t.Errorf("again: %s, %v", again, err)
+	}
+	if got := r.fetches.Load() - before; got != 3 {
+		t.Errorf("%d fetches", got)
+	}
+	if _, err := s.Unpack(ctx, target, nil, UnpackOptions{}); !errdefs.IsNotFound(err) {
+		t.Errorf("all layers without a fetcher: %v", err)
+	}
+	if whole, err := s.Unpack(ctx, target, r, UnpackOptions{}); whole != name || err != nil {
+		t.Errorf("whole: %s, %v", whole, err)
+	}
+	if got := r.fetches.Load() - before; got != 5 {
+		t.Errorf("%d fetches, want those of the two layers too", got)
+	}
+}
+
+func TestUnpackReportsProgress(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	r := newRegistry()
+	target := r.putImage(t, manyLayers(t, 3)...)
+	got := map[string]int{}
+	progress := func(layer digest.Digest, current, total int64, done bool) {
+		if size := int64(len(r.blobs[layer])); total != size || current > size || done && current != size {
+			t.Errorf("layer %s: %d of %d, has %d", layer, current, total, size)
+		}
+		got[fmt.Sprint(done)]++
+	}
+	for range 2 {
+		if _, err := s.Unpack(ctx, target, r, UnpackOptions{Progress: progress}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got["true"] != 3 {
+		t.Errorf("reports %v, want three ends", got)
+	}
+}
