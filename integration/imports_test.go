@@ -17,16 +17,19 @@ const module = "github.com/lbuild/lbuild/"
 
 // arrows lists, for each package, which packages of lbuild it may import. ARCHITECTURE.md draws the same.
 var arrows = map[string][]string{
-	"cmd/lbuild":             {"bench", "bench/chart", "bench/corpus", "build", "build/buildfile", "diff", "diff/layer", "diff/compress", "diff/verify", "snapshot"},
-	"build":                  {"build/buildfile", "build/internal/", "snapshot", "diff", "diff/layer", "diff/compress", "diff/verify"},
+	"cmd/lbuild":             {"bench", "bench/chart", "bench/corpus", "build", "build/buildfile", "build/event", "build/images", "diff", "diff/layer", "diff/compress", "diff/verify", "snapshot"},
+	"build":                  {"build/buildfile", "build/event", "build/images", "build/internal/", "snapshot", "diff", "diff/layer", "diff/compress", "diff/verify"},
 	"build/buildfile":        {},
+	"build/event":            {},
+	"build/images":           {"build/event", "build/internal/blocks", "build/internal/cache", "build/internal/export", "build/internal/image", "build/internal/remote", "snapshot"},
 	"build/internal/plan":    {"build/buildfile"},
 	"build/internal/source":  {"diff"},
 	"build/internal/run":     {},
 	"build/internal/blocks":  {"diff/compress"},
 	"build/internal/cache":   {"snapshot", "diff/layer"},
-	"build/internal/remote":  {},
-	"build/internal/export":  {"snapshot"},
+	"build/internal/image":   {},
+	"build/internal/remote":  {"build/internal/image"},
+	"build/internal/export":  {"build/internal/image", "snapshot"},
 	"snapshot":               {},
 	"diff":                   {},
 	"diff/layer":             {"diff", "diff/compress"},

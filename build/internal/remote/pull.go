@@ -40,6 +40,9 @@ func (c *Client) PullManifest(ctx context.Context, store content.Store, ref refe
 	}
 	p := &puller{client: c, store: store, ref: ref, fetcher: fetcher}
 	img, err := p.pull(ctx, target, platform)
+	if fetch, ok := errors.AsType[*fetchError](err); ok {
+		err = fetch.err
+	}
 	if err != nil {
 		return Image{}, c.explain(ctx, "pull", ref, err)
 	}
@@ -71,8 +74,22 @@ func (p *puller) pull(ctx context.Context, target ocispec.Descriptor, platform p
 	return img, img.check()
 }
 
-// ReaderAt brings a small blob into the store and opens it there.
+// fetchError is trouble with a blob that it names itself, so that whoever read the blob has nothing to add.
+type fetchError struct{ err error }
+
+func (e *fetchError) Error() string { return e.err.Error() }
+func (e *fetchError) Unwrap() error { return e.err }
+
+// ReaderAt brings a small blob into the store and opens it there. Its errors are *fetchError.
 func (p *puller) ReaderAt(ctx context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
+	blob, err := p.open(ctx, desc)
+	if err != nil {
+		return nil, &fetchError{err}
+	}
+	return blob, nil
+}
+
+func (p *puller) open(ctx context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
 	if err := p.fetch(ctx, desc); err != nil {
 		return nil, err
 	}
