@@ -1,90 +1,188 @@
 package build
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
-	"time"
 
-	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/platforms"
-	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/lbuild/lbuild/build/internal/base"
+	"github.com/lbuild/lbuild/build/internal/image"
+	"github.com/lbuild/lbuild/build/internal/pack"
+	"github.com/lbuild/lbuild/build/internal/plan"
+	"github.com/lbuild/lbuild/build/internal/solve"
 	"github.com/lbuild/lbuild/diff/compress"
-	"github.com/lbuild/lbuild/snapshot"
 )
 
-// labelUncompressed is where containerd keeps the diff-id of a layer's blob.
-const labelUncompressed = "containerd.io/uncompressed"
-
-// uncompressed are the labels of a layer's blob.
-func uncompressed(diffID digest.Digest) map[string]string {
-	return map[string]string{labelUncompressed: string(diffID)}
+// built is what a build made in one compression: an image, or an index of several. What describes it is in the store.
+type built struct {
+	target ocispec.Descriptor // the manifest, or the index
+	images []builtImage       // one for each platform
 }
 
-// image is a built image in one compression. Its blobs are in the store.
-type image struct {
+// builtImage is an image for one platform.
+type builtImage struct {
+	platform ocispec.Platform
 	manifest ocispec.Descriptor
 	config   ocispec.Descriptor
 	layers   []Layer
 }
 
-// assemble writes config and manifest of the target, once for each compression that the outputs need.
-func (s *session) assemble(ctx context.Context, target *stage) (map[compress.Compression]image, error) {
-	list := map[compress.Compression]image{}
+// assemble writes configs and manifests, once for each compression that the outputs need, and indexes of them where there
+// are several platforms.
+func (s *session) assemble(ctx context.Context, results []*solve.Result) (map[compress.Compression]built, error) {
+	list := map[compress.Compression]built{}
 	for _, c := range s.compressions() {
-		img, err := s.assembleOne(ctx, target, c)
+		b, err := s.assembleIn(ctx, results, c)
 		if err != nil {
 			return nil, fmt.Errorf("assemble the image: %w", err)
 		}
-		list[c] = img
+		list[c] = b
 	}
 	return list, nil
 }
 
-func (s *session) assembleOne(ctx context.Context, target *stage, c compress.Compression) (image, error) {
-	config := cloneImage(target.image)
-	layers, err := s.baseLayers(ctx, target.base, c)
+func (s *session) assembleIn(ctx context.Context, results []*solve.Result, c compress.Compression) (b built, err error) {
+	var manifests []ocispec.Descriptor
+	for i := range s.graph.Images {
+		img, err := s.assembleImage(ctx, &s.graph.Images[i], results, c)
+		if err != nil {
+			return b, err
+		}
+		b.images, manifests = append(b.images, img), append(manifests, img.manifest)
+	}
+	b.target = manifests[0]
+	if len(manifests) > 1 {
+		b.target, err = image.WriteIndex(ctx, s.store, manifests)
+	}
+	return b, err
+}
+
+// assembler puts one image together.
+type assembler struct {
+	*session
+	image   *plan.Image
+	results []*solve.Result // by node
+	to      compress.Compression
+	layers  []Layer
+	history []ocispec.History
+	chains  map[digest.Digest]string // results by the stack of layers that they are the top of
+}
+
+func (s *session) assembleImage(ctx context.Context, img *plan.Image, results []*solve.Result, c compress.Compression) (builtImage, error) {
+	a := &assembler{session: s, image: img, results: results, to: c, chains: map[digest.Digest]string{}}
+	from, err := a.baseLayers(ctx)
 	if err != nil {
-		return image{}, err
+		return builtImage{}, err
 	}
-	chains := map[digest.Digest]string{}
-	for _, made := range target.made {
-		packed, err := s.pack(ctx, made, c)
+	for _, e := range img.History {
+		if err := a.entry(ctx, e); err != nil {
+			return builtImage{}, err
+		}
+	}
+	if err := s.cache.KeepChains(ctx, a.chains, s.req.Epoch != nil); err != nil {
+		return builtImage{}, err
+	}
+	if len(a.layers) == 0 {
+		if err := a.emptyLayer(ctx); err != nil {
+			return builtImage{}, err
+		}
+	}
+	return a.write(ctx, from)
+}
+
+// baseLayers begins with the layers of the image that this one is built on, which may be nil.
+func (a *assembler) baseLayers(ctx context.Context) (*base.Image, error) {
+	if a.image.BaseNode == nil {
+		return nil, nil
+	}
+	img, err := a.session.image(ctx, a.image.Base)
+	if err != nil {
+		return nil, err
+	}
+	made := slices.DeleteFunc(slices.Clone(img.Config.History), func(h ocispec.History) bool { return h.EmptyLayer })
+	for i := range img.Layers {
+		l, err := a.baseLayer(ctx, img, i, a.to)
 		if err != nil {
-			return image{}, err
+			return nil, err
 		}
-		entry := &config.History[made.history]
-		if entry.EmptyLayer = packed.Entries == 0; entry.EmptyLayer {
-			continue
+		if len(made) == len(img.Layers) {
+			l.CreatedBy = made[i].CreatedBy
 		}
-		below := diffIDs(layers)
-		chains[identity.ChainID(append(below, packed.DiffID))] = made.Snapshot
-		layers = append(layers, Layer{
-			Line: made.line, CreatedBy: entry.CreatedBy, DiffID: packed.DiffID, Digest: packed.Digest, MediaType: packed.MediaType,
-			Size: packed.Size, UncompressedSize: packed.UncompressedSize, Cached: made.cached, Seconds: made.Seconds, PackSeconds: packed.Seconds,
-			Unchanged: packed.Unchanged, UnchangedBytes: packed.UnchangedBytes, ReusedBytes: packed.ReusedBytes,
-		})
+		a.layers = append(a.layers, l)
 	}
-	if err := s.cache.PutChains(ctx, chains); err != nil {
-		return image{}, err
+	return img, nil
+}
+
+// entry adds an entry of the history, and the layer that belongs to it.
+func (a *assembler) entry(ctx context.Context, e plan.Entry) error {
+	if e.Base != nil {
+		a.history = append(a.history, *e.Base)
+		return nil
 	}
-	if len(layers) == 0 {
-		l, err := s.emptyLayer(ctx, c)
+	h := ocispec.History{CreatedBy: e.CreatedBy, Comment: plan.Comment, EmptyLayer: true, Created: e.Created}
+	if e.Node != nil && e.Node != a.image.BaseNode {
+		h.Created = &a.results[e.Node.ID].Created
+	}
+	if e.Layer {
+		packed, err := a.layer(ctx, a.results[e.Node.ID], a.to)
 		if err != nil {
-			return image{}, err
+			return err
 		}
-		layers = append(layers, l)
-		config.History = append(config.History, ocispec.History{CreatedBy: l.CreatedBy, Comment: comment})
+		if h.EmptyLayer = packed.Entries == 0; !h.EmptyLayer {
+			a.add(e, packed)
+		}
 	}
-	s.finish(&config, layers)
-	return s.writeImage(ctx, target, config, layers)
+	a.history = append(a.history, h)
+	return nil
+}
+
+// add puts a layer on top.
+func (a *assembler) add(e plan.Entry, packed pack.Layer) {
+	r := a.results[e.Node.ID]
+	a.layers = append(a.layers, Layer{
+		Line: e.Line, CreatedBy: e.CreatedBy, DiffID: packed.DiffID, Digest: packed.Digest, MediaType: packed.MediaType,
+		Size: packed.Size, UncompressedSize: packed.UncompressedSize, Cached: r.Cached, Seconds: r.Seconds, PackSeconds: packed.Seconds,
+		Unchanged: packed.Unchanged, UnchangedBytes: packed.UnchangedBytes, ReusedBytes: packed.ReusedBytes,
+	})
+	if r.HasTree() {
+		a.chains[identity.ChainID(diffIDs(a.layers))] = r.ID
+	}
+}
+
+// emptyLayer adds a layer without entries, because image-spec wants one.
+func (a *assembler) emptyLayer(ctx context.Context) error {
+	l, err := a.session.layers.Empty(ctx, a.to)
+	if err != nil {
+		return err
+	}
+	const createdBy = "empty layer"
+	a.layers = append(a.layers, Layer{
+		CreatedBy: createdBy, DiffID: l.DiffID, Digest: l.Digest, MediaType: l.MediaType, Size: l.Size, UncompressedSize: l.UncompressedSize,
+	})
+	a.history = append(a.history, ocispec.History{CreatedBy: createdBy, Comment: plan.Comment})
+	return nil
+}
+
+// write stores config and manifest.
+func (a *assembler) write(ctx context.Context, from *base.Image) (builtImage, error) {
+	parts := image.Parts{
+		Config: a.image.Config, DiffIDs: diffIDs(a.layers), Labels: a.req.Labels, Annotations: from.Annotations(), Epoch: a.req.Epoch,
+	}
+	parts.Config.History = a.history
+	parts.Config.Config.Labels = maps.Clone(parts.Config.Config.Labels)
+	if len(a.req.Platforms) > 0 {
+		parts.Platform = &a.image.Platform
+	}
+	for _, l := range a.layers {
+		parts.Layers = append(parts.Layers, ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size})
+	}
+	manifest, config, err := image.Write(ctx, a.store, parts)
+	return builtImage{platform: a.image.Platform, manifest: manifest, config: config, layers: a.layers}, err
 }
 
 func diffIDs(layers []Layer) []digest.Digest {
@@ -93,124 +191,4 @@ func diffIDs(layers []Layer) []digest.Digest {
 		list = append(list, l.DiffID)
 	}
 	return list
-}
-
-// finish fills in what the config says of the whole image.
-func (s *session) finish(config *dockerspec.DockerOCIImage, layers []Layer) {
-	config.RootFS.DiffIDs = diffIDs(layers)
-	if s.req.Platform != nil {
-		config.Platform = requested(config.Platform, s.platform)
-	}
-	for k, v := range s.req.Labels {
-		if config.Config.Labels == nil {
-			config.Config.Labels = map[string]string{}
-		}
-		config.Config.Labels[k] = v
-	}
-	for i := range config.History {
-		config.History[i].Created = s.clamp(config.History[i].Created)
-		if config.History[i].Created != nil {
-			config.Created = config.History[i].Created
-		}
-	}
-	config.Created = s.clamp(config.Created)
-}
-
-// requested is the platform of an image that was asked for one: as in docker that one, also where the last FROM has
-// another --platform. What the request leaves open stays as it is.
-func requested(have, want ocispec.Platform) ocispec.Platform {
-	if have.OS == want.OS && have.Architecture == want.Architecture {
-		want.Variant = cmp.Or(want.Variant, have.Variant)
-		want.OSVersion = cmp.Or(want.OSVersion, have.OSVersion)
-	}
-	if want.OSFeatures == nil {
-		want.OSFeatures = have.OSFeatures
-	}
-	return platforms.Normalize(want)
-}
-
-// clamp moves a time that is later than the epoch to it.
-func (s *session) clamp(t *time.Time) *time.Time {
-	if t == nil || s.req.Epoch == nil || !t.After(*s.req.Epoch) {
-		return t
-	}
-	epoch := s.req.Epoch.UTC()
-	return &epoch
-}
-
-// writeImage stores config and manifest. Labels keep the collector from what they refer to.
-func (s *session) writeImage(ctx context.Context, target *stage, config dockerspec.DockerOCIImage, layers []Layer) (image, error) {
-	configDesc, err := s.writeJSON(ctx, ocispec.MediaTypeImageConfig, config, nil)
-	if err != nil {
-		return image{}, err
-	}
-	manifest := ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		Config: configDesc, Annotations: target.base.annotations(),
-	}
-	refs := []digest.Digest{configDesc.Digest}
-	for _, l := range layers {
-		manifest.Layers = append(manifest.Layers, ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size})
-		refs = append(refs, l.Digest)
-	}
-	desc, err := s.writeJSON(ctx, ocispec.MediaTypeImageManifest, manifest, snapshot.Refs("", refs...))
-	if err != nil {
-		return image{}, err
-	}
-	platform := config.Platform
-	desc.Platform = &platform
-	return image{manifest: desc, config: configDesc, layers: layers}, nil
-}
-
-func (s *session) writeJSON(ctx context.Context, mediaType string, value any, labels map[string]string) (ocispec.Descriptor, error) {
-	data, err := json.Marshal(value)
-	if err != nil {
-		return ocispec.Descriptor{}, fmt.Errorf("encode %s: %w", mediaType, err)
-	}
-	return s.store.WriteBlob(ctx, mediaType, data, labels)
-}
-
-// baseLayers are the layers of the image that the target is built on, as they are, unless an output wants them packed
-// anew.
-func (s *session) baseLayers(ctx context.Context, base *baseImage, c compress.Compression) ([]Layer, error) {
-	if base == nil {
-		return nil, nil
-	}
-	made := slices.DeleteFunc(slices.Clone(base.config.History), func(h ocispec.History) bool { return h.EmptyLayer })
-	var layers []Layer
-	for i := range base.layers {
-		l, err := s.baseLayer(ctx, base, i, c)
-		if err != nil {
-			return nil, err
-		}
-		if len(made) == len(base.layers) {
-			l.CreatedBy = made[i].CreatedBy
-		}
-		layers = append(layers, l)
-	}
-	return layers, nil
-}
-
-// ociLayerType names a layer's media type in OCI's terms; the bytes are the same.
-func ociLayerType(mediaType string) string {
-	switch mediaType {
-	case images.MediaTypeDockerSchema2Layer:
-		return ocispec.MediaTypeImageLayer
-	case images.MediaTypeDockerSchema2LayerGzip:
-		return ocispec.MediaTypeImageLayerGzip
-	case images.MediaTypeDockerSchema2LayerZstd:
-		return ocispec.MediaTypeImageLayerZstd
-	}
-	return mediaType
-}
-
-// annotations say what the image was built on, by the names of image-spec's annotations page.
-func (b *baseImage) annotations() map[string]string {
-	if b == nil || b.name == "" {
-		return nil
-	}
-	return map[string]string{
-		ocispec.AnnotationBaseImageName:   b.name,
-		ocispec.AnnotationBaseImageDigest: string(b.target.Digest),
-	}
 }

@@ -2,46 +2,54 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
-	"sync/atomic"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/lbuild/lbuild/build/internal/cache"
+	"github.com/lbuild/lbuild/build/internal/pack"
 	"github.com/lbuild/lbuild/build/internal/remote"
 	"github.com/lbuild/lbuild/build/internal/run"
 	"github.com/lbuild/lbuild/snapshot"
 )
 
-// Options says what a Builder works with.
+// Options says how a Builder works. The zero value is right for most.
 type Options struct {
-	Store              *snapshot.Store // from OpenStore; the caller closes it after the Builder's last call
-	Runtime            string          // path of runc; "": beside the executable, else runc or crun on PATH
-	Jobs               int             // steps that a build runs at once, and layers that all builds pack at once; 0: number of CPUs
-	Memory             int64           // bytes that all layers that are packed at once take together; 0: DefaultMemory
-	InsecureRegistries []string        // hosts that may be spoken to in plain http
-	Version            string          // for the User-Agent
+	Runtime            string   // path of runc; "": beside the executable, else runc or crun on PATH
+	Jobs               int      // steps of all builds that run at once; 0: the larger of 4 and twice the number of CPUs
+	Memory             int64    // bytes that all layers that are packed at once take together; 0: DefaultMemory
+	InsecureRegistries []string // hosts that may be spoken to in plain http
+	Version            string   // for the User-Agent
 }
 
-// Builder builds images in one store.
+// DefaultMemory is what Options.Memory is where it is 0, in bytes.
+const DefaultMemory = 192 << 20
+
+// Builder builds images in one store. It may build several at once, which then share its steps and its memory.
 type Builder struct {
 	store  *snapshot.Store
 	remote *remote.Client
 	cache  *cache.Cache
-	budget *budget      // of the layers of all builds
-	builds atomic.Int64 // begun so far
+	packer *pack.Packer
+	slots  *semaphore.Weighted // one for each step that runs
 	opts   Options
 }
 
-// New makes a Builder. It looks at nothing but opts: a missing runtime is an error of the first RUN.
-func New(opts Options) (*Builder, error) {
-	if opts.Jobs < 0 {
+// New makes a Builder on a store from OpenStore, which the caller closes after the Builder's last call. It looks at
+// nothing but opts: a missing runtime is an error of the first RUN.
+func New(store *snapshot.Store, opts Options) (*Builder, error) {
+	switch {
+	case store == nil:
+		return nil, errors.New("a builder needs a store")
+	case opts.Jobs < 0:
 		return nil, fmt.Errorf("%d jobs are less than one", opts.Jobs)
+	case opts.Memory < 0:
+		return nil, fmt.Errorf("a memory budget of %d bytes is less than nothing", opts.Memory)
 	}
 	if opts.Jobs == 0 {
-		opts.Jobs = runtime.NumCPU()
-	}
-	if opts.Memory < 0 {
-		return nil, fmt.Errorf("a memory budget of %d bytes is less than nothing", opts.Memory)
+		opts.Jobs = max(4, 2*runtime.NumCPU()) // steps often wait for the network
 	}
 	if opts.Memory == 0 {
 		opts.Memory = DefaultMemory
@@ -51,13 +59,14 @@ func New(opts Options) (*Builder, error) {
 		return nil, err
 	}
 	return &Builder{
-		store: opts.Store, remote: client, cache: cache.New(opts.Store), budget: newBudget(opts.Memory, opts.Jobs), opts: opts,
+		store: store, remote: client, cache: cache.New(store), opts: opts,
+		packer: pack.New(store, opts.Memory, runtime.NumCPU()), slots: semaphore.NewWeighted(int64(opts.Jobs)),
 	}, nil
 }
 
 // PackMemory is the most that layers that were packed at once have been allowed to take so far, in bytes: never more than
 // Options.Memory.
-func (b *Builder) PackMemory() int64 { return b.budget.peak() }
+func (b *Builder) PackMemory() int64 { return b.packer.PeakMemory() }
 
 // OpenStore opens the store under root, and ends what builds that died have left there: containers, mounts and
 // half-written files. warn is told what of them has to stay for the next time, and later what a build threw away and cannot
@@ -80,19 +89,19 @@ func (b *Builder) Build(ctx context.Context, req Request) (_ *Result, err error)
 	if err := s.parse(); err != nil {
 		return nil, err
 	}
-	if err := s.resolve(ctx); err != nil {
+	if err := s.compile(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.openPushes(ctx); err != nil {
 		return nil, err
 	}
-	target, err := s.run(ctx)
+	results, err := s.solve(ctx)
 	if err != nil {
 		return nil, err
 	}
-	images, err := s.assemble(ctx, target)
+	images, err := s.assemble(ctx, results)
 	if err != nil {
 		return nil, err
 	}
-	return s.export(ctx, target, images)
+	return s.export(ctx, results, images)
 }

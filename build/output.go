@@ -10,12 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 
 	"github.com/lbuild/lbuild/build/internal/export"
-	imagedata "github.com/lbuild/lbuild/build/internal/image"
+	"github.com/lbuild/lbuild/build/internal/image"
+	"github.com/lbuild/lbuild/build/internal/plan"
 	"github.com/lbuild/lbuild/build/internal/remote"
+	"github.com/lbuild/lbuild/build/internal/solve"
 	"github.com/lbuild/lbuild/build/internal/source"
 	"github.com/lbuild/lbuild/diff"
 	"github.com/lbuild/lbuild/diff/compress"
@@ -23,7 +27,7 @@ import (
 )
 
 // exporters write one output each. A new type of output is a line here and a function.
-var exporters = map[OutputType]func(*session, context.Context, Output, *stage, image) error{
+var exporters = map[OutputType]func(*session, context.Context, Output, []*solve.Result, built) error{
 	OutputImage:    (*session).exportImage,
 	OutputOCI:      (*session).exportOCI,
 	OutputDocker:   (*session).exportDocker,
@@ -36,12 +40,16 @@ var exporters = map[OutputType]func(*session, context.Context, Output, *stage, i
 func (o Output) isImage() bool { return o.Type != OutputLocal && o.Type != OutputTar }
 
 // outputs are those of the request; without any, the image store.
-func (s *session) outputs() []Output {
-	if len(s.req.Outputs) == 0 {
+func (r Request) outputs() []Output {
+	if len(r.Outputs) == 0 {
 		return []Output{{Type: OutputImage}}
 	}
-	return s.req.Outputs
+	return r.Outputs
 }
+
+func (s *session) outputs() []Output                         { return s.req.outputs() }
+func (s *session) compressions() []compress.Compression      { return s.req.compressions() }
+func (s *session) compression(o Output) compress.Compression { return s.req.compression(o) }
 
 func (s *session) wantsImage() bool {
 	for _, out := range s.outputs() {
@@ -60,6 +68,9 @@ func (s *session) checkOutputs() error {
 		}
 		if toFile := out.Type != OutputImage && out.Type != OutputRegistry; toFile && out.Dest == "" && out.Writer == nil {
 			return fmt.Errorf("output type=%s has no destination", out.Type)
+		}
+		if one := out.Type == OutputDocker || out.Type == OutputTar; one && len(s.req.platforms()) > 1 {
+			return fmt.Errorf("output type=%s holds one platform, not %d", out.Type, len(s.req.platforms()))
 		}
 		if err := out.checkDest(); err != nil {
 			return fmt.Errorf("output type=%s: %w", out.Type, err)
@@ -97,14 +108,19 @@ func (o Output) checkDest() error {
 
 // export writes all outputs, in order but the image store last, and describes what was built: where another output fails,
 // the image has no name.
-func (s *session) export(ctx context.Context, target *stage, images map[compress.Compression]image) (*Result, error) {
+func (s *session) export(ctx context.Context, results []*solve.Result, images map[compress.Compression]built) (*Result, error) {
 	outputs := slices.Clone(s.outputs())
 	slices.SortStableFunc(outputs, func(a, b Output) int { return cmp.Compare(a.rank(), b.rank()) })
 	for _, out := range outputs {
-		if err := exporters[out.Type](s, ctx, out, target, images[s.compression(out)]); err != nil {
+		if err := exporters[out.Type](s, ctx, out, results, images[s.compression(out)]); err != nil {
 			return nil, fmt.Errorf("output type=%s: %w", out.Type, err)
 		}
 	}
+	return s.result(images)
+}
+
+// result describes what was built, in the request's own compression.
+func (s *session) result(images map[compress.Compression]built) (*Result, error) {
 	result := &Result{}
 	for _, out := range s.outputs() {
 		names, err := s.names(out)
@@ -118,8 +134,7 @@ func (s *session) export(ctx context.Context, target *stage, images map[compress
 		}
 	}
 	if list := s.compressions(); len(list) > 0 {
-		img := images[list[0]]
-		result.Manifest, result.Config, result.Layers = img.manifest, img.config.Digest, img.layers
+		result.describe(images[list[0]])
 	}
 	result.Packing, result.Pushing = s.events.Work()
 	if result.Manifest.Digest != "" {
@@ -156,63 +171,85 @@ func (s *session) names(out Output) ([]string, error) {
 	return names, nil
 }
 
-func (s *session) exportImage(ctx context.Context, out Output, _ *stage, img image) error {
+func (s *session) exportImage(ctx context.Context, out Output, _ []*solve.Result, img built) error {
 	names, err := s.names(out)
 	if err != nil {
 		return err
 	}
 	if len(names) == 0 {
-		names = []string{imagedata.UntaggedName(img.manifest.Digest)}
+		names = []string{image.UntaggedName(img.target.Digest)}
 	}
 	for _, name := range names {
-		if err := imagedata.SetName(ctx, s.store.Images(), name, img.manifest); err != nil {
+		if err := image.SetName(ctx, s.store.Images(), name, img.target); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *session) exportOCI(ctx context.Context, out Output, _ *stage, img image) error {
+func (s *session) exportOCI(ctx context.Context, out Output, _ []*solve.Result, img built) error {
 	names, err := s.names(out)
 	if err != nil {
 		return err
 	}
-	exported := export.Image{Manifest: img.manifest, Names: names}
+	exported := export.Image{Manifest: img.target, Names: names}
 	if out.Dir {
 		return export.OCIDir(ctx, s.store.Content(), out.Dest, exported)
 	}
 	return out.write(func(w io.Writer) error { return export.OCI(ctx, s.store.Content(), w, exported) })
 }
 
-func (s *session) exportDocker(ctx context.Context, out Output, _ *stage, img image) error {
+func (s *session) exportDocker(ctx context.Context, out Output, _ []*solve.Result, img built) error {
 	names, err := s.names(out)
 	if err != nil {
 		return err
 	}
 	return out.write(func(w io.Writer) error {
-		return export.Docker(ctx, s.store.Content(), w, []export.Image{{Manifest: img.manifest, Names: names}})
+		return export.Docker(ctx, s.store.Content(), w, []export.Image{{Manifest: img.target, Names: names}})
 	})
 }
 
-func (s *session) exportRegistry(ctx context.Context, out Output, _ *stage, img image) error {
+func (s *session) exportRegistry(ctx context.Context, out Output, _ []*solve.Result, img built) error {
 	names, err := s.names(out)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if err := s.pushTo(name, s.compression(out)).finish(ctx, img.manifest); err != nil {
+		if err := s.pushTo(name, s.compression(out)).finish(ctx, img.target); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *session) exportLocal(ctx context.Context, out Output, target *stage, _ image) error {
-	view, err := s.store.View(ctx, target.snapshot)
+func (s *session) exportLocal(ctx context.Context, out Output, results []*solve.Result, _ built) error {
+	for i := range s.graph.Images {
+		img, dest := &s.graph.Images[i], out.Dest
+		if len(s.graph.Images) > 1 {
+			dest = filepath.Join(dest, strings.ReplaceAll(platforms.Format(img.Platform), "/", "_"))
+		}
+		err := s.withTree(ctx, img, results, func(dir string) error { return copyTree(ctx, dir, dest) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withTree runs fn on the mounted files of an image.
+func (s *session) withTree(ctx context.Context, img *plan.Image, results []*solve.Result, fn func(dir string) error) error {
+	name := ""
+	if img.Top != nil {
+		var err error
+		if name, err = results[img.Top.ID].Tree(ctx); err != nil {
+			return err
+		}
+	}
+	view, err := s.store.View(ctx, name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(copyTree(ctx, view.Dir(), out.Dest), view.Close())
+	return errors.Join(fn(view.Dir()), view.Close())
 }
 
 // copyTree puts the files of a mounted root into dest, which is made if it is not there and keeps its owner and mode.
@@ -235,17 +272,14 @@ func copyTree(ctx context.Context, dir, dest string) error {
 	return nil
 }
 
-func (s *session) exportTar(ctx context.Context, out Output, target *stage, _ image) error {
-	view, err := s.store.View(ctx, target.snapshot)
-	if err != nil {
-		return err
-	}
-	err = out.write(func(w io.Writer) error {
-		files := diff.Upper(ctx, diff.UpperOptions{Upper: view.Dir()})
-		_, err := layer.Write(ctx, w, files, layer.Options{Compression: compress.Compression{Name: "none"}, Epoch: s.req.Epoch})
-		return err
+func (s *session) exportTar(ctx context.Context, out Output, results []*solve.Result, _ built) error {
+	return s.withTree(ctx, &s.graph.Images[0], results, func(dir string) error {
+		return out.write(func(w io.Writer) error {
+			files := diff.Upper(ctx, diff.UpperOptions{Upper: dir})
+			_, err := layer.Write(ctx, w, files, layer.Options{Compression: compress.Compression{Name: "none"}, Epoch: s.req.Epoch})
+			return err
+		})
 	})
-	return errors.Join(err, view.Close())
 }
 
 // write sends what fn writes to the output's writer or file. A file appears whole or not at all.

@@ -57,7 +57,7 @@ func (s *session) openPush(ctx context.Context, name string, c compress.Compress
 			p.early = false
 		}
 	}
-	p.to, err = s.remote.NewPusher(ctx, s.store.Content(), p.name, p.progress)
+	p.to, err = s.remote.NewPusher(ctx, s.bases.Content(), p.name, p.progress)
 	s.pushes = append(s.pushes, p)
 	return err
 }

@@ -24,25 +24,26 @@ type Request struct {
 	// BuildfileText, when not nil, is used instead of reading Buildfile.
 	BuildfileText []byte
 
-	Target   string            // stage by name or number; "": the last
-	Args     map[string]string // --build-arg; proxy variables reach RUN but no cache key and no history
-	Labels   map[string]string // added to the image's config after all LABELs
-	Platform *ocispec.Platform // nil: this machine's
-	Contexts map[string]string // --build-context NAME to directory, oci-layout://, docker-archive:// or docker-image://
+	Target    string             // stage by name or number; "": the last
+	Args      map[string]string  // --build-arg; proxy variables reach RUN, and no key and no history unless an ARG declares them
+	Labels    map[string]string  // added to the image's config after all LABELs
+	Platforms []ocispec.Platform // none: this machine's; several give an index, with an image for each
+	Contexts  map[string]string  // --build-context NAME to directory, oci-layout://, docker-archive:// or docker-image://
 
 	NoCache       bool     // run every step again
 	NoCacheStages []string // run the steps of these stages again
 	Pull          bool     // ask the registry for every base, also for tags that the image store has
 
-	Network string // of RUN steps: "host" (also "" and "default") or "none"
-	Hosts   []Host // lines added to /etc/hosts of RUN steps
-	ShmSize int64  // bytes of /dev/shm in RUN steps; 0: 64 MiB
+	Network string   // of RUN steps: "host" (also "" and "default") or "none"
+	Hosts   []Host   // lines added to /etc/hosts of RUN steps
+	ShmSize int64    // bytes of /dev/shm in RUN steps; 0: 64 MiB
+	Ulimits []Ulimit // of RUN steps, each name once
 
 	Tags        []string // names for the image, in docker's short or full form
 	Outputs     []Output // none: the image store
 	Compression compress.Compression
 	Whiteouts   diff.Whiteouts
-	Epoch       *time.Time // no time in layers, config and history is later
+	Epoch       *time.Time // time of what COPY and ADD take from a context; no other time in layers, config and history is later
 	Verify      bool       // unpack each layer that is packed, and fail unless that gives the step's tree
 
 	// Events is called for everything that happens, one call at a time, in order; nil drops the events.
@@ -52,6 +53,12 @@ type Request struct {
 
 // Host is a line of /etc/hosts.
 type Host struct{ Name, IP string }
+
+// Ulimit is a limit of a process, named as in docker, such as nofile; -1 is no limit.
+type Ulimit struct {
+	Name       string
+	Soft, Hard int64
+}
 
 // OutputType names what an Output writes, as in --output type=….
 type OutputType string

@@ -1,19 +1,41 @@
 package build
 
 import (
+	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Result is what a build made.
 type Result struct {
-	Manifest ocispec.Descriptor // zero when only files were asked for
-	Config   digest.Digest
-	Names    []string // full references that the outputs gave the image
-	Layers   []Layer  // bottom to top
+	Manifest ocispec.Descriptor // of the only image, or the index of several; zero when only files were asked for
+	Config   digest.Digest      // of the only image; "" for several
+	Layers   []Layer            // of the only image, bottom to top
+	Names    []string           // full references that the outputs gave the image
+
+	Platforms []PlatformResult // one for each platform, in the order in which they were asked for
 
 	Packing Work // of the layers that this build packed itself
 	Pushing Work // of blobs and manifests that the registries did not have
+}
+
+// PlatformResult is the image for one platform.
+type PlatformResult struct {
+	Platform string
+	Manifest ocispec.Descriptor
+	Config   digest.Digest
+	Layers   []Layer // bottom to top
+}
+
+// describe fills in what was built.
+func (r *Result) describe(b built) {
+	r.Manifest = b.target
+	for _, img := range b.images {
+		r.Platforms = append(r.Platforms, PlatformResult{platforms.Format(img.platform), img.manifest, img.config.Digest, img.layers})
+	}
+	if len(b.images) == 1 {
+		r.Config, r.Layers = b.images[0].config.Digest, b.images[0].layers
+	}
 }
 
 // Layer is one layer of a built image. Its JSON form is part of --metadata-file.

@@ -96,7 +96,7 @@ func (m *Images) layerDetails(ctx context.Context, img *image.Image) ([]LayerDet
 // layerDirectory is where the files of the top layer of a stack lie: a snapshot that was unpacked has the stack's
 // chain-id as its name, one that a build made is found in the cache. "" when it is neither.
 func (m *Images) layerDirectory(ctx context.Context, chain digest.Digest) (string, error) {
-	name, ok, err := m.cache.Chain(ctx, chain)
+	name, ok, err := m.cache.Chain(ctx, chain, true)
 	if err != nil {
 		return "", err
 	}

@@ -22,8 +22,8 @@ const systemRoot = "/var/lib/lbuild"
 // withBuilder opens the store, runs fn with a builder on it that has what opts say, and closes the store. fn uses the context that it gets.
 func (a *app) withBuilder(ctx context.Context, opts build.Options, fn func(context.Context, *build.Builder) error) error {
 	return a.withStore(ctx, func(ctx context.Context, store *snapshot.Store) error {
-		opts.Store, opts.InsecureRegistries, opts.Version = store, a.insecureRegistries, buildVersion().Version
-		builder, err := build.New(opts)
+		opts.InsecureRegistries, opts.Version = a.insecureRegistries, buildVersion().Version
+		builder, err := build.New(store, opts)
 		if err != nil {
 			return err
 		}

@@ -31,9 +31,10 @@ type Finder struct {
 	Events *event.Emitter
 	Pull   bool // ask the registry, also for tags that the image store has
 
-	found once.Map[string, *Image]
-	mu    sync.Mutex
-	asked []*Image // a registry for them
+	found  once.Map[string, *Image]
+	layers sync.Map // foundLayer by digest
+	mu     sync.Mutex
+	asked  []*Image // a registry for them
 }
 
 // Find gives the image of a reference or address for a platform in full. It is found once.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/lbuild/lbuild/build/event"
 	"github.com/lbuild/lbuild/build/internal/image"
+	"github.com/lbuild/lbuild/build/internal/once"
 	"github.com/lbuild/lbuild/build/internal/remote"
 	"github.com/lbuild/lbuild/snapshot"
 )
@@ -33,9 +34,9 @@ type Image struct {
 	fetcher remotes.Fetcher // of layers that the store lacks; nil: it has all
 	pulled  reference.Named // set where the answer of a registry is new to the image store
 
-	fetch  func(context.Context) error
-	unpack func(context.Context) (string, error)
-	ended  sync.Once // the events of the pull
+	fetched  once.Value[bool]
+	unpacked once.Value[string]
+	ended    sync.Once // the events of the pull
 }
 
 // read loads the config and the list of layers.
@@ -45,37 +46,28 @@ func (i *Image) read(ctx context.Context, f *Finder) error {
 		return err
 	}
 	i.Config, i.Layers, i.store, i.events = img.Image, img.Layers, f.Store, f.Events
-	var fetched, unpacked sync.Once
-	var fetchErr, unpackErr error
-	var name string
-	i.fetch = func(ctx context.Context) error {
-		fetched.Do(func() { fetchErr = i.named(ctx, i.fetchNow(ctx)) })
-		return fetchErr
-	}
-	i.unpack = func(ctx context.Context) (string, error) {
-		unpacked.Do(func() {
-			name, unpackErr = i.unpackNow(ctx)
-			unpackErr = i.named(ctx, unpackErr)
-		})
-		return name, unpackErr
+	for _, desc := range i.Layers {
+		f.layers.Store(desc.Digest, foundLayer{i, desc})
 	}
 	return nil
 }
 
 // Fetch brings all blobs of the image into the store. An image that was pulled has its name in the image store from then
 // on: no sooner, so that a name never stands for half an image.
-func (i *Image) Fetch(ctx context.Context) error { return i.fetch(ctx) }
-
-// Unpack gives the snapshot of the image's tree, "" for one without layers, after Fetch.
-func (i *Image) Unpack(ctx context.Context) (string, error) { return i.unpack(ctx) }
-
-func (i *Image) fetchNow(ctx context.Context) error {
-	return remote.Cause(i.store.Fetch(ctx, i.Manifest, i.fetcher))
+func (i *Image) Fetch(ctx context.Context) error {
+	_, err := i.fetched.Get(func() (bool, error) {
+		err := remote.Cause(i.store.Fetch(ctx, i.Manifest, i.fetcher))
+		return err == nil, i.named(ctx, err)
+	})
+	return err
 }
 
-func (i *Image) unpackNow(ctx context.Context) (string, error) {
-	name, err := i.store.Unpack(ctx, i.Manifest, i.fetcher, snapshot.UnpackOptions{Progress: i.unpacking})
-	return name, remote.Cause(err)
+// Unpack gives the snapshot of the image's tree, "" for one without layers, whose layers are fetched for that.
+func (i *Image) Unpack(ctx context.Context) (string, error) {
+	return i.unpacked.Get(func() (string, error) {
+		name, err := i.store.Unpack(ctx, i.Manifest, i.fetcher, snapshot.UnpackOptions{Progress: i.unpacking})
+		return name, i.named(ctx, remote.Cause(err))
+	})
 }
 
 // unpacking tells how far a layer is.

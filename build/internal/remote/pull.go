@@ -142,7 +142,7 @@ func (p *puller) wrongBytes(ctx context.Context, desc ocispec.Descriptor, err er
 }
 
 // MarkSource writes on blobs in store that ref's repository has them, so that a push to the same registry can mount
-// them, and on manifests what they refer to, so that garbage collection keeps it.
+// them, and on manifests what they refer to, so that garbage collection keeps it. Blobs that the store lacks are passed over.
 func MarkSource(ctx context.Context, store content.Store, ref reference.Named, descs ...ocispec.Descriptor) error {
 	source, err := docker.AppendDistributionSourceLabel(store, ref.String())
 	if err != nil {
@@ -150,7 +150,11 @@ func MarkSource(ctx context.Context, store content.Store, ref reference.Named, d
 	}
 	children := images.SetChildrenLabels(store, images.ChildrenHandler(store))
 	for _, desc := range descs {
-		if _, err := source(ctx, desc); err != nil {
+		_, err := source(ctx, desc)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("label %s: %w", desc.Digest, err)
 		}
 		if _, err := children(ctx, desc); err != nil {
