@@ -74,7 +74,7 @@ func (l *lab) buildHere(req lbuild.Request) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	b, err := lbuild.New(lbuild.Options{Store: store, Runtime: filepath.Join(programs.dir, "bin", "runc")})
+	b, err := lbuild.New(store, lbuild.Options{Runtime: filepath.Join(programs.dir, "bin", "runc")})
 	if err != nil {
 		return err
 	}

@@ -42,16 +42,17 @@ const buildExample = `  lbuild -t app:1.0 .
 
 // buildFlags are the flags of build as they were typed.
 type buildFlags struct {
-	file, target, platform, network, shmSize string
-	args, labels, contexts, hosts            []string
-	noCache, pull, push, quiet               bool
-	noCacheStages, tags, outputs             []string
-	compression, whiteouts, epoch            string
-	verify                                   bool
-	jobs                                     int
-	memoryBudget                             string
-	progress                                 progressMode
-	imageIDFile, metadataFile                string
+	file, target, network, shmSize         string
+	platforms                              []string
+	args, labels, contexts, hosts, ulimits []string
+	noCache, pull, push, quiet             bool
+	noCacheStages, tags, outputs           []string
+	compression, whiteouts, epoch          string
+	verify                                 bool
+	jobs                                   int
+	memoryBudget                           string
+	progress                               progressMode
+	imageIDFile, metadataFile              string
 }
 
 func newBuildCommand(a *app) *cobra.Command {
@@ -112,7 +113,7 @@ func (f *buildFlags) register(cmd *cobra.Command) {
 	completeValues(cmd, "progress", progressNames()...)
 	completeValues(cmd, "compression", "none", "gzip", "zstd")
 	completeValues(cmd, "whiteouts", "opaque", "explicit")
-	completeValues(cmd, "network", "host", "none")
+	completeValues(cmd, "network", "default", "host", "none")
 }
 
 func (f *buildFlags) registerInput(flags *pflag.FlagSet) {
@@ -121,17 +122,18 @@ func (f *buildFlags) registerInput(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.args, "build-arg", nil, "value of an ARG as `NAME=VALUE`, or NAME alone to take it from the environment; repeatable")
 	flags.StringArrayVar(&f.contexts, "build-context", nil,
 		"something else in place of a stage or image, as `NAME=SOURCE`: a directory, oci-layout://DIR[:TAG|@DIGEST], docker-archive://FILE or docker-image://REF; repeatable")
-	flags.StringVar(&f.platform, "platform", "", "`OS/ARCH` or OS/ARCH/VARIANT to build for (default this machine's)")
+	flags.StringSliceVar(&f.platforms, "platform", nil, "`OS/ARCH` or OS/ARCH/VARIANT to build for; several, with commas or repeated, give one index (default this machine's)")
 	flags.BoolVar(&f.pull, "pull", false, "ask the registry for every base, also for those in the store")
 }
 
 func (f *buildFlags) registerSteps(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.noCache, "no-cache", false, "run every step again")
 	flags.StringSliceVar(&f.noCacheStages, "no-cache-filter", nil, "run the steps of this `stage` again; repeatable")
-	flags.StringVar(&f.network, "network", "host", "`network` of RUN steps: host or none")
+	flags.StringVar(&f.network, "network", "default", "`network` of RUN steps: host, default (the same) or none")
 	flags.StringArrayVar(&f.hosts, "add-host", nil, "line for /etc/hosts of RUN steps, as `NAME:IP`; repeatable")
 	flags.StringVar(&f.shmSize, "shm-size", "", "`size` of /dev/shm in RUN steps, such as 128m or 1g (default 64m)")
-	flags.IntVar(&f.jobs, "jobs", 0, "steps that run at once, and layers that are packed at once, as a `number` (default one for each CPU)")
+	flags.StringArrayVar(&f.ulimits, "ulimit", nil, "limit of the processes of RUN steps, as `NAME=SOFT[:HARD]`, such as nofile=1024; repeatable")
+	flags.IntVar(&f.jobs, "jobs", 0, "steps that run at once, as a `number` (default the larger of 4 and twice the CPUs)")
 	flags.StringVar(&f.memoryBudget, "memory-budget", "",
 		"`size` of the memory for all layers that are packed at once, such as 64m or 1g (default 192m)")
 }
@@ -149,7 +151,7 @@ func (f *buildFlags) registerImage(flags *pflag.FlagSet) {
 func addPackingFlags(flags *pflag.FlagSet, compression, whiteouts, epoch *string) {
 	flags.StringVar(compression, "compression", "gzip", "`codec` of the layers that lbuild makes: none, gzip or zstd, with a level as in zstd:9")
 	flags.StringVar(whiteouts, "whiteouts", "opaque", "how a layer hides what a directory held, by `marker`: opaque (one) or explicit (one for each name)")
-	flags.StringVar(epoch, "source-date-epoch", "", "no time in layers and image is later than this Unix time in `seconds` (default $SOURCE_DATE_EPOCH)")
+	flags.StringVar(epoch, "source-date-epoch", "", "Unix time in `seconds` that files of a context have, and no time in layers and image is later than (default $SOURCE_DATE_EPOCH)")
 }
 
 func (f *buildFlags) registerReport(flags *pflag.FlagSet) {

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -143,7 +145,10 @@ func (f *buildFlags) setRuntime(req *build.Request) (err error) {
 	if req.Hosts, err = parseHosts(f.hosts); err != nil {
 		return err
 	}
-	if req.Platform, err = parsePlatform(f.platform); err != nil {
+	if req.Platforms, err = parsePlatforms(f.platforms); err != nil {
+		return err
+	}
+	if req.Ulimits, err = parseUlimits(f.ulimits); err != nil {
 		return err
 	}
 	if f.jobs < 0 {
@@ -173,6 +178,39 @@ func parseHosts(texts []string) ([]build.Host, error) {
 		hosts = append(hosts, build.Host{Name: text[:at], IP: ip})
 	}
 	return hosts, nil
+}
+
+// parseUlimits reads limits as docker has them; the last of a name counts. They are sorted by name.
+func parseUlimits(texts []string) ([]build.Ulimit, error) {
+	limits := map[string]build.Ulimit{}
+	for _, text := range texts {
+		l, err := units.ParseUlimit(text)
+		if err != nil {
+			return nil, fmt.Errorf("--ulimit %q is not NAME=SOFT[:HARD]: %w", text, err)
+		}
+		limits[l.Name] = build.Ulimit{Name: l.Name, Soft: l.Soft, Hard: l.Hard}
+	}
+	var list []build.Ulimit
+	for _, name := range slices.Sorted(maps.Keys(limits)) {
+		list = append(list, limits[name])
+	}
+	return list, nil
+}
+
+// parsePlatforms reads the platforms of a build.
+func parsePlatforms(texts []string) ([]ocispec.Platform, error) {
+	var list []ocispec.Platform
+	for _, text := range texts {
+		p, err := parsePlatform(text)
+		if err != nil {
+			return nil, err
+		}
+		if p == nil {
+			return nil, errors.New("--platform names nothing")
+		}
+		list = append(list, *p)
+	}
+	return list, nil
 }
 
 // parsePlatform reads one platform; "" gives nil.
@@ -243,6 +281,8 @@ func (a *app) checkOutputs(req *build.Request, f *buildFlags) error {
 		return errors.New("only one output can go to stdout")
 	case streams == 1 && isTerminal(a.stdout):
 		return errors.New("an output would go to the terminal: use dest=FILE, or redirect stdout")
+	case len(req.Platforms) > 1 && onePlatform(req.Outputs) != "":
+		return fmt.Errorf("type=%s holds one platform, and --platform names %d", onePlatform(req.Outputs), len(req.Platforms))
 	case f.imageIDFile != "" && !makesImage(req.Outputs):
 		return errors.New("--iidfile needs an output that makes an image")
 	}
@@ -252,6 +292,16 @@ func (a *app) checkOutputs(req *build.Request, f *buildFlags) error {
 		}
 	}
 	return nil
+}
+
+// onePlatform is the type of the first output that can hold one platform only; "" for none.
+func onePlatform(outputs []build.Output) build.OutputType {
+	for _, out := range outputs {
+		if out.Type == build.OutputDocker || out.Type == build.OutputTar {
+			return out.Type
+		}
+	}
+	return ""
 }
 
 // pairs reads NAME=VALUE texts into a map.

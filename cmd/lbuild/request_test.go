@@ -44,7 +44,7 @@ func TestFlagsBecomeARequest(t *testing.T) {
 	zstd, _ := compress.Parse("zstd:9")
 	epoch := time.Unix(1700000000, 0).UTC()
 	plain := func(change func(*build.Request)) build.Request {
-		req := build.Request{Context: ".", Network: "host", Compression: gzip}
+		req := build.Request{Context: ".", Network: "default", Compression: gzip}
 		change(&req)
 		return req
 	}
@@ -68,10 +68,18 @@ func TestFlagsBecomeARequest(t *testing.T) {
 			[]string{"--label", "a=b=c", "--label", "empty"},
 			plain(func(r *build.Request) { r.Labels = map[string]string{"a": "b=c", "empty": ""} }),
 		},
-		"platform": {
-			[]string{"--platform", "linux/arm/v7"},
+		"platforms": {
+			[]string{"--platform", "linux/arm/v7,linux/amd64", "--platform", "linux/s390x"},
 			plain(func(r *build.Request) {
-				r.Platform = &ocispec.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}
+				r.Platforms = []ocispec.Platform{
+					{OS: "linux", Architecture: "arm", Variant: "v7"}, {OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "s390x"},
+				}
+			}),
+		},
+		"ulimits": {
+			[]string{"--ulimit", "nofile=1024:2048", "--ulimit", "core=0", "--ulimit", "nofile=10"},
+			plain(func(r *build.Request) {
+				r.Ulimits = []build.Ulimit{{Name: "core"}, {Name: "nofile", Soft: 10, Hard: 10}}
 			}),
 		},
 		"contexts": {
@@ -189,7 +197,7 @@ func TestFlagsThatCannotBeHonouredAreErrors(t *testing.T) {
 		"build argument":        {[]string{"--build-arg", "=x", "."}, `"=x" has no name`},
 		"label":                 {[]string{"--label", "=x", "."}, `"=x" has no key`},
 		"context without value": {[]string{"--build-context", "base", "."}, `"base" is not NAME=VALUE`},
-		"platform list":         {[]string{"--platform", "linux/amd64,linux/arm64", "."}, "one platform at a time"},
+		"platform list":         {[]string{"--platform", "linux/amd64,linux/arm64", "."}, XX},
 		"platform":              {[]string{"--platform", "a/b/c/d", "."}, "is not OS/ARCH"},
 		"network":               {[]string{"--network", "bridge", "."}, "neither host nor none"},
 		"host without address":  {[]string{"--add-host", "a", "."}, "is not NAME:IP"},

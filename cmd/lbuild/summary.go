@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -39,7 +40,8 @@ func (a *app) printResult(f *buildFlags, mode progressMode, req build.Request, r
 // writeFiles writes --iidfile and --metadata-file.
 func (f *buildFlags) writeFiles(result *build.Result) error {
 	if f.imageIDFile != "" {
-		if err := writeBytes(f.imageIDFile, []byte(result.Config)); err != nil {
+		id := cmp.Or(result.Config, result.Manifest.Digest) // several platforms have no one config
+		if err := writeBytes(f.imageIDFile, []byte(id)); err != nil {
 			return fmt.Errorf("write the image ID: %w", err)
 		}
 	}
@@ -63,6 +65,15 @@ type metadata struct {
 	Descriptor *ocispec.Descriptor `json:"containerimage.descriptor,omitempty"`
 	Name       string              `json:"image.name,omitempty"` // names with commas between them
 	Layers     []build.Layer       `json:"layers"`
+	Platforms  []platformMetadata  `json:"platforms,omitempty"` // where there are several; the layers are in them
+}
+
+// platformMetadata is the image for one of several platforms.
+type platformMetadata struct {
+	Platform string        `json:"platform"`
+	Digest   digest.Digest `json:"containerimage.digest"`
+	Config   digest.Digest `json:"containerimage.config.digest"`
+	Layers   []build.Layer `json:"layers"`
 }
 
 func metadataJSON(result *build.Result) ([]byte, error) {
@@ -72,6 +83,11 @@ func metadataJSON(result *build.Result) ([]byte, error) {
 	}
 	if m.Digest != "" {
 		m.Descriptor = &result.Manifest
+	}
+	if len(result.Platforms) > 1 {
+		for _, p := range result.Platforms {
+			m.Platforms = append(m.Platforms, platformMetadata{p.Platform, p.Manifest.Digest, p.Config, p.Layers})
+		}
 	}
 	if m.Layers == nil {
 		m.Layers = []build.Layer{}
@@ -96,12 +112,32 @@ func summaryWidth(w io.Writer) int {
 	return width
 }
 
-// writeSummary lists the layers, bottom to top. Lines are no longer than width, unless that is 0 or leaves no room for
-// a step. A stderr that is gone does not make the build fail.
+// writeSummary lists the layers of each platform, bottom to top. Lines are no longer than width, unless that is 0 or leaves
+// no room for a step. A stderr that is gone does not make the build fail.
 func writeSummary(w io.Writer, width int, result *build.Result) {
-	if len(result.Layers) == 0 {
+	if len(result.Platforms) == 0 {
 		return
 	}
+	var sum build.Layer
+	for _, p := range result.Platforms {
+		if len(result.Platforms) > 1 {
+			fmt.Fprintln(w, p.Platform)
+		}
+		addLayer(&sum, writeLayers(w, width, p.Layers))
+	}
+	writeUnchanged(w, sum.Unchanged, sum.UnchangedBytes)
+	if sum.ReusedBytes > 0 {
+		fmt.Fprintf(w, "%s of packed blocks came from earlier layers\n", size(sum.ReusedBytes))
+	}
+	writeWork(w, "packing", result.Packing)
+	writeWork(w, "pushing", result.Pushing)
+	for _, name := range result.Names {
+		fmt.Fprintln(w, "image", familiar(name))
+	}
+}
+
+// writeLayers writes a table of layers, and returns their sum.
+func writeLayers(w io.Writer, width int, layers []build.Layer) (sum build.Layer) {
 	stepWidth := maxStepWidth
 	if width > 0 {
 		stepWidth = min(max(width-otherColumns, minStepWidth), maxStepWidth)
@@ -114,26 +150,21 @@ func writeSummary(w io.Writer, width int, result *build.Result) {
 		{title: "STEP", right: true},
 		{title: "PACKING", right: true},
 	}}
-	var sum build.Layer
-	for _, layer := range result.Layers {
+	for _, layer := range layers {
 		t.add(summaryRow(layer)...)
-		sum.Size += layer.Size
-		sum.UncompressedSize += layer.UncompressedSize
-		sum.Unchanged += layer.Unchanged
-		sum.UnchangedBytes += layer.UnchangedBytes
-		sum.ReusedBytes += layer.ReusedBytes
+		addLayer(&sum, layer)
 	}
-	t.add("", plural(len(result.Layers), "layer"), unpacked(sum), size(sum.Size), "", "")
+	t.add("", plural(len(layers), "layer"), unpacked(sum), size(sum.Size), "", "")
 	_ = t.write(w)
-	writeUnchanged(w, sum.Unchanged, sum.UnchangedBytes)
-	if sum.ReusedBytes > 0 {
-		fmt.Fprintf(w, "%s of packed blocks came from earlier layers\n", size(sum.ReusedBytes))
-	}
-	writeWork(w, "packing", result.Packing)
-	writeWork(w, "pushing", result.Pushing)
-	for _, name := range result.Names {
-		fmt.Fprintln(w, "image", familiar(name))
-	}
+	return sum
+}
+
+func addLayer(sum *build.Layer, layer build.Layer) {
+	sum.Size += layer.Size
+	sum.UncompressedSize += layer.UncompressedSize
+	sum.Unchanged += layer.Unchanged
+	sum.UnchangedBytes += layer.UnchangedBytes
+	sum.ReusedBytes += layer.ReusedBytes
 }
 
 // writeWork says how much of some work cost no time. Work that takes less than a tenth of a second is not worth a line.

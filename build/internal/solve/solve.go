@@ -35,7 +35,7 @@ type Build interface {
 	OpenDir(ctx context.Context, s plan.Source) (*source.Tree, error)
 	// OpenTree opens a snapshot, "" is the empty tree; the build closes it.
 	OpenTree(ctx context.Context, name string) (*source.Tree, error)
-	// Made is told of each result, before nodes above it run. It must not wait.
+	// Made is told of each result, before nodes above it run, with the context of Solve. It must not wait.
 	Made(ctx context.Context, n *plan.Node, r *Result)
 	// LayerIsEnough tells whether a node's tree is needed by nobody, so that Pack can take its place.
 	LayerIsEnough(n *plan.Node) bool
@@ -138,8 +138,8 @@ type running struct {
 }
 
 // all solves the nodes that are not known. On an error the results are those of the nodes that were done.
-func (s *solving) all(ctx context.Context, known []*Result) ([]*Result, error) {
-	group, ctx := errgroup.WithContext(ctx)
+func (s *solving) all(outer context.Context, known []*Result) ([]*Result, error) {
+	group, ctx := errgroup.WithContext(outer)
 	s.nodes = make([]*running, len(known))
 	for i := range s.nodes {
 		s.nodes[i] = &running{done: make(chan struct{}), result: known[i]}
@@ -149,7 +149,14 @@ func (s *solving) all(ctx context.Context, known []*Result) ([]*Result, error) {
 			close(s.nodes[i].done)
 			continue
 		}
-		group.Go(func() error { return s.solve(ctx, n) })
+		group.Go(func() error {
+			if err := s.solve(ctx, n); err != nil {
+				return err
+			}
+			s.Build.Made(outer, n, s.nodes[i].result)
+			close(s.nodes[i].done)
+			return nil
+		})
 	}
 	err := group.Wait()
 	results := make([]*Result, len(known))
@@ -168,9 +175,7 @@ func (s *solving) solve(ctx context.Context, n *plan.Node) error {
 		}
 		return s.Build.Fail(n, err)
 	}
-	s.Build.Made(ctx, n, r)
 	s.nodes[n.ID].result = r
-	close(s.nodes[n.ID].done)
 	return nil
 }
 
