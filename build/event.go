@@ -2,13 +2,17 @@ package build
 
 import "github.com/lbuild/lbuild/build/event"
 
-// What a build sends to Request.Events, by the names of package event and with the constants here, so that who builds
-// needs one import.
+// Event, EventType, State and Work are what a build sends to Request.Events: those of package event, and here so that who
+// builds needs one import.
 type (
-	Event     = event.Event
+	// Event is one thing that happened.
+	Event = event.Event
+	// EventType says which fields of an Event are set.
 	EventType = event.Type
-	State     = event.State
-	Work      = event.Work
+	// State is where a step or a transfer stands.
+	State = event.State
+	// Work is how long one kind of work took, and how much of it cost no time because steps ran meanwhile.
+	Work = event.Work
 )
 
 // The types of events. See package event for which fields of an Event each sets.
