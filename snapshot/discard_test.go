@@ -15,7 +15,8 @@ import (
 
 const immutableFlag = 0x10 // FS_IMMUTABLE_FL of linux/fs.h
 
-// immutable makes a file or directory that nobody can move or remove until the returned function is called, or the test ends.
+// immutable makes a file or directory that nobody can move or remove until the returned function is called, or the test
+// ends.
 func immutable(t *testing.T, path string) (release func()) {
 	t.Helper()
 	f, err := os.Open(path)

@@ -16,14 +16,14 @@ import (
 // redirect_dir=nofollow makes no redirects, as off does, and also follows none that a tree brings along.
 var overlayOptions = []string{"index=off", "metacopy=off", "redirect_dir=nofollow", "nfs_export=off"}
 
-// backend is containerd's overlay snapshotter as its metadata calls it, within metadata transactions.
-type backend struct {
+// overlaySnapshotter is containerd's overlay snapshotter as its metadata calls it, within metadata transactions.
+type overlaySnapshotter struct {
 	snapshots.Snapshotter
-	ms *metaStore
+	ms *snapshotterDatabase
 }
 
 func (s *Store) openBackend(ctx context.Context) (err error) {
-	s.ms = &metaStore{
+	s.ms = &snapshotterDatabase{
 		path:  s.path("snapshots", "metadata.db"),
 		lock:  s.path("snapshots.lock"),
 		dirs:  s.path("snapshots", "snapshots"),
@@ -43,15 +43,15 @@ func (s *Store) openBackend(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.backend = &backend{Snapshotter: sn, ms: s.ms}
+	s.backend = &overlaySnapshotter{Snapshotter: sn, ms: s.ms}
 	return nil
 }
 
 type usageKey struct{}
 
-// Prepare begins a snapshot. The directory of one that adopts a tree is there already.
-func (b *backend) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
-	if a, ok := ctx.Value(adoptionKey{}).(*adoption); ok {
+// Prepare begins a snapshot. The directory of a new tree is there already.
+func (b *overlaySnapshotter) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
+	if a, ok := ctx.Value(newTreeKey{}).(*newTree); ok {
 		a.parent = parent
 		return nil, nil
 	}
@@ -59,8 +59,8 @@ func (b *backend) Prepare(ctx context.Context, key, parent string, opts ...snaps
 }
 
 // Commit freezes key as name. The tree was measured before the transaction; containerd would walk it within.
-func (b *backend) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
-	if a, ok := ctx.Value(adoptionKey{}).(*adoption); ok {
+func (b *overlaySnapshotter) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
+	if a, ok := ctx.Value(newTreeKey{}).(*newTree); ok {
 		return a.commit(ctx, b.ms, name, key, opts)
 	}
 	usage, ok := ctx.Value(usageKey{}).(snapshots.Usage)
@@ -74,7 +74,7 @@ func (b *backend) Commit(ctx context.Context, name, key string, opts ...snapshot
 }
 
 // Cleanup moves directories without a snapshot into the trash.
-func (b *backend) Cleanup(ctx context.Context) error {
+func (b *overlaySnapshotter) Cleanup(ctx context.Context) error {
 	return b.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
 		_, err := b.ms.discardUnknown(ctx)
 		return err
