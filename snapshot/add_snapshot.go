@@ -45,13 +45,13 @@ func (s *Store) addSnapshot(ctx context.Context, name, parent string, a *newTree
 // taken away when its number comes up again, or by a collection. One that is killed before containerd's metadata has the
 // name, too, leaves a whole snapshot: another process that waits with the same layer has the same name for it, which
 // exists then, and takes that one.
-func (a *newTree) commit(ctx context.Context, ms *snapshotterDatabase, name, key string, opts []snapshots.Opt) error {
-	return ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+func (a *newTree) commit(ctx context.Context, db *snapshotterDatabase, name, key string, opts []snapshots.Opt) error {
+	return db.WithTransaction(ctx, true, func(ctx context.Context) error {
 		s, err := storage.CreateSnapshot(ctx, snapshots.KindActive, key, a.parent)
 		if err != nil {
 			return err
 		}
-		dir := filepath.Join(ms.dirs, s.ID)
+		dir := filepath.Join(db.dirs, s.ID)
 		if err := a.move(dir); err != nil {
 			return errors.Join(err, a.moveBack(dir))
 		}
@@ -64,11 +64,11 @@ func (a *newTree) commit(ctx context.Context, ms *snapshotterDatabase, name, key
 
 // undoAddSnapshot undoes addSnapshot within a transaction that fails: the snapshotter's own has ended.
 func (s *Store) undoAddSnapshot(ctx context.Context, tx *bolt.Tx, name string, a *newTree) error {
-	id, err := s.ms.remove(ctx, backendName(tx, name))
+	id, err := s.snapshotterDB.remove(ctx, backendName(tx, name))
 	if err != nil {
 		return err
 	}
-	return a.moveBack(filepath.Join(s.ms.dirs, id))
+	return a.moveBack(filepath.Join(s.snapshotterDB.dirs, id))
 }
 
 // moveBack undoes move, also a part of it.

@@ -78,7 +78,7 @@ func (b *BlobWriter) Size() int64 { return b.size }
 func (b *BlobWriter) Commit(ctx context.Context, size int64, expected digest.Digest, labels map[string]string, records ...Change) error {
 	err := b.syncFile(size, expected)
 	if err == nil {
-		err = b.store.heal(b.lease.Context(ctx), expected)
+		err = b.store.removeIfChanged(b.lease.Context(ctx), expected)
 	}
 	if err == nil {
 		err = b.publish(b.lease.Context(ctx), expected, labels, records)

@@ -88,7 +88,7 @@ func (s *Store) cleanRecords(ctx context.Context, db *bolt.DB) (roots, error) {
 // sweep removes the files that the database does not know.
 func (s *Store) sweep(ctx context.Context, db *bolt.DB) (report swept, err error) {
 	var known inventory
-	if err := db.View(func(tx *bolt.Tx) error { known = takeInventory(tx); return nil }); err != nil {
+	if err := db.View(func(tx *bolt.Tx) error { known = readInventory(tx); return nil }); err != nil {
 		return report, err
 	}
 	err = errors.Join(
@@ -107,7 +107,7 @@ type inventory struct {
 	ingests   map[string]bool // by their name in the content store
 }
 
-func takeInventory(tx *bolt.Tx) inventory {
+func readInventory(tx *bolt.Tx) inventory {
 	ingests := bucket(tx, ingestsBucket...)
 	known := inventory{
 		snapshots: fields(bucket(tx, snapshotsBucket...), "name"),
@@ -121,7 +121,7 @@ func takeInventory(tx *bolt.Tx) inventory {
 }
 
 func (s *Store) sweepSnapshots(ctx context.Context, known inventory, report *swept) error {
-	return s.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+	return s.snapshotterDB.WithTransaction(ctx, true, func(ctx context.Context) error {
 		children := map[string][]string{}
 		var unknown []string
 		err := storage.WalkInfo(ctx, func(_ context.Context, info snapshots.Info) error {
@@ -143,7 +143,7 @@ func (s *Store) sweepSnapshots(ctx context.Context, known inventory, report *swe
 				return err
 			}
 		}
-		trashed, err := s.ms.discardUnknown(ctx)
+		trashed, err := s.snapshotterDB.discardUnknown(ctx)
 		report.trashed = append(report.trashed, trashed...)
 		return err
 	})

@@ -96,7 +96,7 @@ func (b *contentStore) Writer(ctx context.Context, opts ...content.WriterOpt) (c
 		return nil, fmt.Errorf("write blob: %w", err)
 	}
 	ctx = lease.Context(ctx)
-	if err := b.store.heal(ctx, o.Desc.Digest); err != nil {
+	if err := b.store.removeIfChanged(ctx, o.Desc.Digest); err != nil {
 		return nil, err
 	}
 	w, err := b.inner.Writer(ctx, content.WithRef(ownRef(ctx, o.Ref)), content.WithDescriptor(o.Desc))
@@ -141,7 +141,7 @@ func (w *contentWriter) commit(ctx context.Context, size int64, expected digest.
 			return err
 		}
 	}
-	if err := w.blobs.store.heal(ctx, expected); err != nil {
+	if err := w.blobs.store.removeIfChanged(ctx, expected); err != nil {
 		return err
 	}
 	return w.blobs.store.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {

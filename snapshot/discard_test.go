@@ -92,7 +92,7 @@ func works(t *testing.T, s *Store) {
 	if err := l.Release(); err != nil {
 		t.Error(err)
 	}
-	mkdirs(t, s.path("content", "ingest", "orphan"), filepath.Join(s.ms.dirs, "1000"))
+	mkdirs(t, s.path("content", "ingest", "orphan"), filepath.Join(s.snapshotterDB.dirs, "1000"))
 	if err := s.Collect(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -165,7 +165,7 @@ func TestWhatCannotBeRemovedIsAWarning(t *testing.T) {
 			return release
 		},
 		"collect": func(t *testing.T, s *Store) func() {
-			release := stuck(t, filepath.Join(s.ms.dirs, "7", "fs"))
+			release := stuck(t, filepath.Join(s.snapshotterDB.dirs, "7", "fs"))
 			if err := s.Collect(t.Context()); err != nil {
 				t.Error(err)
 			}

@@ -14,7 +14,7 @@ import (
 func (s *Store) addToLease(ctx context.Context, snapshot string, blobs ...digest.Digest) error {
 	lease := leases.Lease{ID: leaseID(ctx)}
 	return s.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
-		if err := present(tx, snapshot, blobs); err != nil {
+		if err := checkPresent(tx, snapshot, blobs); err != nil {
 			return err
 		}
 		return s.addResources(ctx, lease, resources(snapshot, blobs))
@@ -59,8 +59,8 @@ func resources(snapshot string, blobs []digest.Digest) []leases.Resource {
 	return all
 }
 
-// present fails with ErrNotFound for the first that is missing.
-func present(tx *bolt.Tx, snapshot string, blobs []digest.Digest) error {
+// checkPresent fails with ErrNotFound for the first that is missing.
+func checkPresent(tx *bolt.Tx, snapshot string, blobs []digest.Digest) error {
 	if snapshot != "" && backendName(tx, snapshot) == "" {
 		return fmt.Errorf("snapshot %s: %w", snapshot, errdefs.ErrNotFound)
 	}

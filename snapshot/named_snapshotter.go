@@ -67,7 +67,7 @@ func (t *namedSnapshotter) Remove(ctx context.Context, key string) error {
 		if err := t.Snapshotter.Remove(ctx, key); err != nil {
 			return err
 		}
-		id, err = t.store.ms.remove(ctx, name)
+		id, err = t.store.snapshotterDB.remove(ctx, name)
 		return err
 	})
 	if err != nil {
@@ -86,7 +86,7 @@ func (t *namedSnapshotter) discardFiles(ctx context.Context, key string) error {
 		return err
 	}
 	var id string
-	err = t.store.ms.WithTransaction(ctx, false, func(ctx context.Context) error {
+	err = t.store.snapshotterDB.WithTransaction(ctx, false, func(ctx context.Context) error {
 		number, info, _, err := storage.GetInfo(ctx, name)
 		if info.Kind == snapshots.KindActive {
 			id = number
@@ -100,7 +100,9 @@ func (t *namedSnapshotter) discardFiles(ctx context.Context, key string) error {
 }
 
 // discardNumber removes the directory of a snapshot's number.
-func (s *Store) discardNumber(id string) error { return s.discard(filepath.Join(s.ms.dirs, id)) }
+func (s *Store) discardNumber(id string) error {
+	return s.discard(filepath.Join(s.snapshotterDB.dirs, id))
+}
 
 // copyRootMetadata gives the new root directory what it would lose: overlayfs shows the upper root's mode, and a new one
 // depends on the umask.

@@ -115,7 +115,7 @@ func (s *Store) putRecord(ctx context.Context, tx *bolt.Tx, r Record) error {
 	if r.Created.IsZero() {
 		r.Created = time.Now().UTC()
 	}
-	if err := present(tx, r.Snapshot, r.Blobs); err != nil {
+	if err := checkPresent(tx, r.Snapshot, r.Blobs); err != nil {
 		return err
 	}
 	for _, key := range r.Needs {

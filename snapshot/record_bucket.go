@@ -82,7 +82,7 @@ func presentRecord(tx *bolt.Tx, key string) (Record, error) {
 	if err != nil {
 		return r, err
 	}
-	return r, present(tx, r.Snapshot, r.Blobs)
+	return r, checkPresent(tx, r.Snapshot, r.Blobs)
 }
 
 // recordKeys lists the keys of all records, in whatever form they are.

@@ -46,23 +46,23 @@ type Store struct {
 	rootFile  *os.File // for syncfs: reports every write error since Open, once
 	userXattr bool
 
-	db      *database
-	meta    *metadata.DB
-	ms      *snapshotterDatabase
-	backend *overlaySnapshotter
-	tree    *namedSnapshotter // snapshots by name
-	files   content.Store
-	blobs   *contentStore
-	names   *imageNames
-	leases  leases.Manager
-	trash   trash
+	db            *database
+	meta          *metadata.DB
+	snapshotterDB *snapshotterDatabase
+	overlay       *overlaySnapshotter
+	tree          *namedSnapshotter // snapshots by name
+	files         content.Store
+	blobs         *contentStore
+	names         *imageNames
+	leases        leases.Manager
+	trash         trash
 
 	unpacks  *semaphore.Weighted
 	fetches  *semaphore.Weighted
 	inflight *keyLocks
 
 	syncing sync.Mutex
-	lost    error // what syncfs reported: guarded by syncing
+	syncErr error // what syncfs reported: guarded by syncing
 
 	warning sync.Mutex // one call of Warn at a time
 
@@ -118,11 +118,11 @@ func (s *Store) embed(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.openBackend(ctx); err != nil {
+	if err := s.openOverlay(ctx); err != nil {
 		return err
 	}
 	s.db = &database{path: s.path("meta.db"), lock: s.path("db.lock")}
-	s.meta = metadata.NewDB(s.db, s.files, map[string]snapshots.Snapshotter{snapshotter: s.backend})
+	s.meta = metadata.NewDB(s.db, s.files, map[string]snapshots.Snapshotter{snapshotter: s.overlay})
 	if err := s.meta.Init(ctx); err != nil {
 		return err
 	}
@@ -167,11 +167,11 @@ func (s *Store) path(elem ...string) string {
 func (s *Store) sync() error {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
-	if s.lost == nil {
-		s.lost = unix.Syncfs(int(s.rootFile.Fd()))
+	if s.syncErr == nil {
+		s.syncErr = unix.Syncfs(int(s.rootFile.Fd()))
 	}
-	if s.lost != nil {
-		return fmt.Errorf("sync %s: %w", s.root, s.lost)
+	if s.syncErr != nil {
+		return fmt.Errorf("sync %s: %w", s.root, s.syncErr)
 	}
 	return nil
 }

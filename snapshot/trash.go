@@ -30,8 +30,8 @@ func (t trash) moveIn(path string) (name string, err error) {
 	return name, nil
 }
 
-// remove removes what was moved in under these names, as far as that is possible, and nothing else: the rest may be large
-// and somebody else's to remove.
+// remove removes what was moved in under these names, as far as that is possible, and nothing else: the rest may be
+// large and somebody else's to remove.
 func (t trash) remove(ctx context.Context, names ...string) (err error) {
 	top, err := os.OpenRoot(string(t))
 	if err != nil {

@@ -77,9 +77,9 @@ func (s *Store) verifyBytes(ctx context.Context, d digest.Digest, current string
 	return s.transact(ctx, func(_ context.Context, tx *bolt.Tx) error { return putFingerprint(tx, d, current) })
 }
 
-// heal removes a blob that is about to be written if its bytes are gone or have changed: containerd would take it as
-// written. Within a transaction it does nothing, because looking needs one of its own.
-func (s *Store) heal(ctx context.Context, d digest.Digest) error {
+// removeIfChanged removes a blob that is about to be written if its bytes are gone or have changed: containerd would
+// take it as written. Within a transaction it does nothing, because looking needs one of its own.
+func (s *Store) removeIfChanged(ctx context.Context, d digest.Digest) error {
 	if _, within := boltutil.Transaction(ctx); within || d == "" {
 		return nil
 	}
