@@ -170,7 +170,7 @@ func TestVerifyBlob(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got, want := s.blobs.Sealed(desc.Digest), name == "untouched"; got != want {
-				t.Errorf("sealed: %t, want %t", got, want)
+				t.Errorf("Sealed: %t, want %t", got, want)
 			}
 			if err := s.VerifyBlob(ctx, desc); !test.is(err) {
 				t.Errorf("got %v", err)

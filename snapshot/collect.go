@@ -20,19 +20,19 @@ import (
 // Collect removes what no lease, record or image name reaches.
 func (s *Store) Collect(ctx context.Context) error {
 	swept, err := s.collect(s.Context(ctx))
-	return errors.Join(err, s.removeTaken(ctx, swept.taken...))
+	return errors.Join(err, s.removeTrash(ctx, swept.trashed...))
 }
 
 // swept is what a collection swept away.
 type swept struct {
 	PruneReport
-	taken []string // into the trash, whose caller removes it
+	trashed []string // into the trash, whose caller removes it
 }
 
 // collect marks and sweeps while no other transaction runs, so nothing can be named in between. Trees are only renamed
 // under the lock.
 func (s *Store) collect(ctx context.Context) (report swept, err error) {
-	err = s.db.hold(func(db *bolt.DB) error {
+	err = s.db.exclusively(func(db *bolt.DB) error {
 		if err := s.mark(ctx, db); err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func (s *Store) mark(ctx context.Context, db *bolt.DB) error {
 	if err != nil {
 		return err
 	}
-	meta := metadata.NewDB(db, inert{s.files}, nil)
+	meta := metadata.NewDB(db, noFiles{s.files}, nil)
 	meta.RegisterCollectibleResource(recordResource, roots)
 	_, err = meta.GarbageCollect(ctx)
 	return err
@@ -88,14 +88,14 @@ func (s *Store) cleanRecords(ctx context.Context, db *bolt.DB) (roots, error) {
 // sweep removes the files that the database does not know.
 func (s *Store) sweep(ctx context.Context, db *bolt.DB) (report swept, err error) {
 	var known inventory
-	if err := db.View(func(tx *bolt.Tx) error { known = takeInventory(tx); return nil }); err != nil {
+	if err := db.View(func(tx *bolt.Tx) error { known = readInventory(tx); return nil }); err != nil {
 		return report, err
 	}
 	err = errors.Join(
 		s.sweepSnapshots(ctx, known, &report),
 		s.sweepBlobs(ctx, known, &report),
 		s.sweepIngests(known, &report),
-		db.Update(func(tx *bolt.Tx) error { return dropSeals(tx, known) }),
+		db.Update(func(tx *bolt.Tx) error { return dropFingerprints(tx, known) }),
 	)
 	return report, err
 }
@@ -107,7 +107,7 @@ type inventory struct {
 	ingests   map[string]bool // by their name in the content store
 }
 
-func takeInventory(tx *bolt.Tx) inventory {
+func readInventory(tx *bolt.Tx) inventory {
 	ingests := bucket(tx, ingestsBucket...)
 	known := inventory{
 		snapshots: fields(bucket(tx, snapshotsBucket...), "name"),
@@ -121,7 +121,7 @@ func takeInventory(tx *bolt.Tx) inventory {
 }
 
 func (s *Store) sweepSnapshots(ctx context.Context, known inventory, report *swept) error {
-	return s.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+	return s.snapshotterDB.WithTransaction(ctx, true, func(ctx context.Context) error {
 		children := map[string][]string{}
 		var unknown []string
 		err := storage.WalkInfo(ctx, func(_ context.Context, info snapshots.Info) error {
@@ -143,8 +143,8 @@ func (s *Store) sweepSnapshots(ctx context.Context, known inventory, report *swe
 				return err
 			}
 		}
-		taken, err := s.ms.discardUnknown(ctx)
-		report.taken = append(report.taken, taken...)
+		trashed, err := s.snapshotterDB.discardUnknown(ctx)
+		report.trashed = append(report.trashed, trashed...)
 		return err
 	})
 }
@@ -197,17 +197,17 @@ func (s *Store) sweepIngests(known inventory, report *swept) error {
 		if keep[e.Name()] {
 			continue
 		}
-		taken, err := s.trash.take(s.path("content", "ingest", e.Name()))
+		trashed, err := s.trash.moveIn(s.path("content", "ingest", e.Name()))
 		if err != nil {
 			return err
 		}
-		report.taken = append(report.taken, taken)
+		report.trashed = append(report.trashed, trashed)
 	}
 	return nil
 }
 
-func dropSeals(tx *bolt.Tx, known inventory) error {
-	b := bucket(tx, sealsBucket...)
+func dropFingerprints(tx *bolt.Tx, known inventory) error {
+	b := bucket(tx, fingerprintsBucket...)
 	if b == nil {
 		return nil
 	}
@@ -257,9 +257,9 @@ func (r roots) Active(ns string, fn func(gc.Node)) {
 	}
 }
 
-// inert is a content store with nothing in it, for a collection that leaves the files alone.
-type inert struct{ content.Store }
+// noFiles is a content store with nothing in it, for a collection that leaves the files alone.
+type noFiles struct{ content.Store }
 
-func (inert) Walk(context.Context, content.WalkFunc, ...string) error           { return nil }
-func (inert) WalkStatusRefs(context.Context, func(string) error) error          { return nil }
-func (inert) ListStatuses(context.Context, ...string) ([]content.Status, error) { return nil, nil }
+func (noFiles) Walk(context.Context, content.WalkFunc, ...string) error           { return nil }
+func (noFiles) WalkStatusRefs(context.Context, func(string) error) error          { return nil }
+func (noFiles) ListStatuses(context.Context, ...string) ([]content.Status, error) { return nil, nil }

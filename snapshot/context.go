@@ -15,16 +15,16 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// named adds the namespace.
-func named(ctx context.Context) context.Context {
+// withNamespace adds the namespace.
+func withNamespace(ctx context.Context) context.Context {
 	if ns, ok := namespaces.Namespace(ctx); ok && ns == namespace {
 		return ctx
 	}
 	return namespaces.WithNamespace(ctx, namespace)
 }
 
-// quiet keeps containerd's log lines from standard error. A caller that set a logger of its own gets them.
-func quiet(ctx context.Context) context.Context {
+// withoutLog keeps containerd's log lines from standard error. A caller that set a logger of its own gets them.
+func withoutLog(ctx context.Context) context.Context {
 	if log.G(ctx).Logger != log.L.Logger {
 		return ctx
 	}
@@ -36,9 +36,9 @@ func quiet(ctx context.Context) context.Context {
 
 var mute sync.Mutex // one change of containerd's log level at a time
 
-// muted runs fn while containerd's own logger is quiet: the content store warns there, past any context, about file
-// systems without fs-verity, which are most.
-func muted(fn func()) {
+// withoutWarnings runs fn while containerd's own logger is quiet: the content store warns there, past any context,
+// about file systems without fs-verity, which are most.
+func withoutWarnings(fn func()) {
 	mute.Lock()
 	defer mute.Unlock()
 	logger := log.L.Logger
@@ -50,7 +50,7 @@ func muted(fn func()) {
 
 // detached is the context of cleaning up: it has to happen also when the work was cancelled, and takes no time limit.
 func detached() context.Context {
-	return named(quiet(context.Background()))
+	return withNamespace(withoutLog(context.Background()))
 }
 
 // transact joins what fn does with containerd's metadata into one transaction. "Already exists" commits like success:

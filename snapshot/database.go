@@ -27,9 +27,9 @@ func (d *database) Update(fn func(*bolt.Tx) error) error {
 	return d.with(exclusive, func(db *bolt.DB) error { return db.Update(fn) })
 }
 
-// hold runs fn with the open database while no other transaction runs, in this process or another. Transactions that
-// fn needs go to db: View and Update would wait for fn forever.
-func (d *database) hold(fn func(db *bolt.DB) error) error {
+// exclusively runs fn with the open database while no other transaction runs, in this process or another. Transactions
+// that fn needs go to db: View and Update would wait for fn forever.
+func (d *database) exclusively(fn func(db *bolt.DB) error) error {
 	return d.with(exclusive, fn)
 }
 

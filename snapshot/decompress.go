@@ -18,10 +18,10 @@ const maxWindow = 128 << 20 // bytes
 // gzip under the media types of plain tar, and the reverse. It runs no other program, and no input makes it take more
 // than 128 MiB for its window. The caller closes the reader; r stays open.
 //
-// It is klauspost's gzip in one goroutine, which the unpacker reads ahead: of a Debian base of 179 MB it takes 0.91 s of a
-// core, pgzip 0.94. Intel's igzip takes 0.41, but untarring takes more than either, so a whole layer would need 0.85 times
-// the CPU (5 runs in turn): too little for another program that reads what strangers wrote. Zstd takes 0.27 however many
-// goroutines it has.
+// It is klauspost's gzip in one goroutine, which the unpacker reads ahead: of a Debian base of 179 MB it takes 0.91 s
+// of a core, pgzip 0.94. Intel's igzip takes 0.41, but untarring takes more than either, so a whole layer would need
+// 0.85 times the CPU (5 runs in turn): too little for another program that reads what strangers wrote. Zstd takes 0.27
+// however many goroutines it has.
 func Decompress(r io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(r, 1<<20)
 	magic, err := buffered.Peek(4)

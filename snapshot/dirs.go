@@ -52,7 +52,7 @@ func (s *Store) stack(ctx context.Context, name string) (dirs []string, err erro
 	if key == "" {
 		return nil, fmt.Errorf("snapshot %s: %w", name, errdefs.ErrNotFound)
 	}
-	err = s.ms.WithTransaction(ctx, false, func(ctx context.Context) error {
+	err = s.snapshotterDB.WithTransaction(ctx, false, func(ctx context.Context) error {
 		for key != "" {
 			id, info, _, err := storage.GetInfo(ctx, key)
 			if err != nil {
@@ -61,7 +61,7 @@ func (s *Store) stack(ctx context.Context, name string) (dirs []string, err erro
 			if info.Kind != snapshots.KindCommitted {
 				return fmt.Errorf("not frozen: %w", errdefs.ErrFailedPrecondition)
 			}
-			dirs = append(dirs, filepath.Join(s.ms.dirs, id, "fs"))
+			dirs = append(dirs, filepath.Join(s.snapshotterDB.dirs, id, "fs"))
 			key = info.Parent
 		}
 		return nil

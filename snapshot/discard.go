@@ -5,28 +5,28 @@ import (
 	"fmt"
 )
 
-// discard throws a tree away. What of it cannot be removed stays in the trash, with a warning: the work that it was thrown
-// away for is done.
+// discard throws a tree away. What of it cannot be removed stays in the trash, with a warning: the work that it was
+// thrown away for is done.
 func (s *Store) discard(path string) error {
-	name, err := s.trash.take(path)
+	name, err := s.trash.moveIn(path)
 	if err != nil {
 		return err
 	}
-	return s.removeTaken(detached(), name)
+	return s.removeTrash(detached(), name)
 }
 
-// removeTaken removes what was taken into the trash under these names. Only the end of ctx is an error.
-func (s *Store) removeTaken(ctx context.Context, names ...string) error {
-	return s.leave(ctx, s.trash.remove(ctx, names...))
+// removeTrash removes what is in the trash under these names. Only the end of ctx is an error.
+func (s *Store) removeTrash(ctx context.Context, names ...string) error {
+	return s.warnOfTrash(ctx, s.trash.remove(ctx, names...))
 }
 
 // emptyTrash removes also what others threw away. Only the end of ctx is an error.
 func (s *Store) emptyTrash(ctx context.Context) error {
-	return s.leave(ctx, s.trash.empty(ctx))
+	return s.warnOfTrash(ctx, s.trash.empty(ctx))
 }
 
-// leave warns of what could not be removed: it must keep nobody from working.
-func (s *Store) leave(ctx context.Context, err error) error {
+// warnOfTrash warns of what could not be removed: it must keep nobody from working.
+func (s *Store) warnOfTrash(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

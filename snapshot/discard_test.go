@@ -15,7 +15,8 @@ import (
 
 const immutableFlag = 0x10 // FS_IMMUTABLE_FL of linux/fs.h
 
-// immutable makes a file or directory that nobody can move or remove until the returned function is called, or the test ends.
+// immutable makes a file or directory that nobody can move or remove until the returned function is called, or the test
+// ends.
 func immutable(t *testing.T, path string) (release func()) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -91,7 +92,7 @@ func works(t *testing.T, s *Store) {
 	if err := l.Release(); err != nil {
 		t.Error(err)
 	}
-	mkdirs(t, s.path("content", "ingest", "orphan"), filepath.Join(s.ms.dirs, "1000"))
+	mkdirs(t, s.path("content", "ingest", "orphan"), filepath.Join(s.snapshotterDB.dirs, "1000"))
 	if err := s.Collect(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -164,7 +165,7 @@ func TestWhatCannotBeRemovedIsAWarning(t *testing.T) {
 			return release
 		},
 		"collect": func(t *testing.T, s *Store) func() {
-			release := stuck(t, filepath.Join(s.ms.dirs, "7", "fs"))
+			release := stuck(t, filepath.Join(s.snapshotterDB.dirs, "7", "fs"))
 			if err := s.Collect(t.Context()); err != nil {
 				t.Error(err)
 			}

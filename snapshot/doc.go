@@ -10,6 +10,7 @@
 // a finished step made, and keeps it when the lease is gone. What neither a lease nor a record nor an image name
 // reaches is removed by [Store.Collect].
 //
-// Locks are always taken in the same order, and held for moments: leases, db.lock, snapshots.lock. A transaction opens
-// its database, runs and closes it. Only a collection holds db.lock from the first mark to the last removed blob.
+// A step that two builds would run has a lock of its own, from [Store.Lock]. All other locks are taken in the same
+// order, and held for moments: leases, db.lock, snapshots.lock. A transaction opens its database, runs and closes it.
+// Only a collection holds db.lock from the first mark to the last removed blob.
 package snapshot

@@ -10,10 +10,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Fetch brings what a manifest describes into the store, config and layers, side by side, and unpacks nothing. Blobs that
-// are missing or have changed are fetched (fetcher nil: an error); a fetch that failed goes on where it was if it is
-// called again under the same lease. Every blob has its digest when Fetch returns, and the lease of ctx keeps them all, as
-// the manifest does. That the layers have the diff-ids that the config tells is not known.
+// Fetch brings what a manifest describes into the store, config and layers, side by side, and unpacks nothing. Blobs
+// that are missing or have changed are fetched (fetcher nil: an error); a fetch that failed goes on where it was if it
+// is called again under the same lease. Every blob has its digest when Fetch returns, and the lease of ctx keeps them
+// all, as the manifest does. That the layers have the diff-ids that the config tells is not known.
 func (s *Store) Fetch(ctx context.Context, manifest ocispec.Descriptor, fetcher remotes.Fetcher) error {
 	lease, err := s.leaseOf(ctx)
 	if err == nil {
@@ -34,8 +34,9 @@ func (p *pull) fetchManifest(ctx context.Context, manifest ocispec.Descriptor) e
 	return images.Dispatch(ctx, images.Handlers(images.HandlerFunc(p.fetchVerified), children), nil, manifest)
 }
 
-// FetchBlob brings one blob into the store, unless it is there and its bytes have not changed (fetcher nil: an error). It
-// has its digest when FetchBlob returns, and the lease of ctx keeps it. A fetch that failed goes on as one of [Store.Fetch].
+// FetchBlob brings one blob into the store, unless it is there and its bytes have not changed (fetcher nil: an error).
+// It has its digest when FetchBlob returns, and the lease of ctx keeps it. A fetch that failed goes on as one of
+// [Store.Fetch].
 func (s *Store) FetchBlob(ctx context.Context, desc ocispec.Descriptor, fetcher remotes.Fetcher) error {
 	lease, err := s.leaseOf(ctx)
 	if err == nil {
@@ -68,7 +69,7 @@ func (p *pull) fetchVerified(ctx context.Context, desc ocispec.Descriptor) ([]oc
 
 // keepVerified takes a blob into the lease whose bytes have not changed.
 func (p *pull) keepVerified(ctx context.Context, desc ocispec.Descriptor) error {
-	if err := p.store.keep(ctx, "", desc.Digest); err != nil {
+	if err := p.store.addToLease(ctx, "", desc.Digest); err != nil {
 		return err
 	}
 	return p.store.verify(ctx, desc)

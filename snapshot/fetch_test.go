@@ -1,10 +1,14 @@
 package snapshot
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"testing"
+	"testing/iotest"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
@@ -158,5 +162,51 @@ func TestUnpackReportsProgress(t *testing.T) {
 	}
 	if got["true"] != 3 {
 		t.Errorf("reports %v, want three ends", got)
+	}
+}
+
+// breaking is a registry whose first answer for a blob ends in the middle.
+type breaking struct {
+	*registry
+	asked  map[digest.Digest]bool
+	offset int64 // where the last blob was read on
+}
+
+func (b *breaking) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	data := b.blobs[desc.Digest]
+	if b.asked[desc.Digest] {
+		return &seeking{bytes.NewReader(data), &b.offset}, nil
+	}
+	b.asked[desc.Digest] = true
+	broken := iotest.ErrReader(errors.New("the line is cut"))
+	return io.NopCloser(io.MultiReader(bytes.NewReader(data[:len(data)/2]), broken)), nil
+}
+
+type seeking struct {
+	*bytes.Reader
+	offset *int64
+}
+
+func (s *seeking) Seek(offset int64, whence int) (int64, error) {
+	*s.offset = offset
+	return s.Reader.Seek(offset, whence)
+}
+
+func (s *seeking) Close() error { return nil }
+
+func TestFetchGoesOnWhereItWas(t *testing.T) {
+	s := openStore(t, Options{})
+	_, ctx := newLease(t, s)
+	b := &breaking{registry: newRegistry(), asked: map[digest.Digest]bool{}}
+	data := bytes.Repeat([]byte("0123456789"), 100_000)
+	desc := b.put("application/octet-stream", data)
+	if err := s.FetchBlob(ctx, desc, b); err == nil {
+		t.Fatal("no error of a line that is cut")
+	}
+	if err := s.FetchBlob(ctx, desc, b); err != nil {
+		t.Fatal(err)
+	}
+	if b.offset != int64(len(data)/2) {
+		t.Errorf("went on at %d of %d", b.offset, len(data))
 	}
 }

@@ -79,8 +79,8 @@ func (l *Lease) Dir() string { return l.dir }
 // on disk until the next collection. Later calls return what the first returned.
 func (l *Lease) Release() error {
 	l.once.Do(func() {
-		taken, err := l.store.endLease(detached(), l.id, l.lock)
-		l.err = errors.Join(err, l.store.removeTaken(detached(), taken))
+		trashed, err := l.store.endLease(detached(), l.id, l.lock)
+		l.err = errors.Join(err, l.store.removeTrash(detached(), trashed))
 		l.store.forget(l.id)
 		if l.err != nil {
 			l.err = fmt.Errorf("release lease: %w", l.err)
@@ -91,7 +91,7 @@ func (l *Lease) Release() error {
 
 // endLease undoes a lease of this process or of a dead one, and closes its lock. The directory goes last: as long as it
 // is there, a killed endLease is done again. It goes into the trash, under the name that endLease returns.
-func (s *Store) endLease(ctx context.Context, id string, lock *os.File) (taken string, err error) {
+func (s *Store) endLease(ctx context.Context, id string, lock *os.File) (trashed string, err error) {
 	defer closeInto(&err, lock)
 	dir := s.path("leases", id)
 	if err := unmountBelow(dir); err != nil {
@@ -105,7 +105,7 @@ func (s *Store) endLease(ctx context.Context, id string, lock *os.File) (taken s
 		return "", err
 	}
 	defer closeInto(&err, guard)
-	return s.trash.take(dir)
+	return s.trash.moveIn(dir)
 }
 
 // mountpoint makes the next directory to mount on.
@@ -117,37 +117,38 @@ func (l *Lease) directory(kind string) (string, error) {
 	return dir, os.Mkdir(dir, 0o700)
 }
 
-// hold adds a snapshot to the lease. A lease lets nothing go while it lasts, so it takes one transaction for each.
-func (l *Lease) hold(ctx context.Context, snapshot string) error {
+// keepSnapshot adds a snapshot to the lease. A lease lets nothing go while it lasts, so it takes one transaction for
+// each.
+func (l *Lease) keepSnapshot(ctx context.Context, snapshot string) error {
 	l.mu.Lock()
 	known := l.kept[snapshot]
 	l.mu.Unlock()
 	if known {
 		return nil
 	}
-	if err := l.store.keep(l.Context(ctx), snapshot); err != nil {
+	if err := l.store.addToLease(l.Context(ctx), snapshot); err != nil {
 		return err
 	}
-	l.holds(snapshot)
+	l.remember(snapshot)
 	return nil
 }
 
-// holds remembers that the lease keeps a snapshot.
-func (l *Lease) holds(snapshot string) {
+// remember notes that the lease keeps a snapshot.
+func (l *Lease) remember(snapshot string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.kept[snapshot] = true
 }
 
-// held lists the leases that this store has not released.
-func (s *Store) held() []*Lease {
+// liveLeases lists the leases that this store has not released.
+func (s *Store) liveLeases() []*Lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var held []*Lease
+	var all []*Lease
 	for _, l := range s.live {
-		held = append(held, l)
+		all = append(all, l)
 	}
-	return held
+	return all
 }
 
 func (s *Store) forget(id string) {

@@ -18,8 +18,9 @@ import (
 const maxLockPause = 20 * time.Millisecond
 
 // Lock takes the lock of a name, any text, which one holder has at a time, be it a goroutine of this process or another
-// process with the same root. It waits for the holder to release it or to die, or for the end of ctx, and in no order. The
-// caller calls release, of which later calls return what the first did. A lease keeps no lock, nor does a lock anything.
+// process with the same root. It waits for the holder to release it or to die, or for the end of ctx, and in no order.
+// The caller calls release, of which later calls return what the first did. A lease keeps no lock, nor does a lock
+// anything.
 func (s *Store) Lock(ctx context.Context, name string) (release func() error, err error) {
 	for pause := time.Millisecond; ; pause = min(2*pause, maxLockPause) {
 		release, ok, err := s.TryLock(name)

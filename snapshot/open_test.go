@@ -78,7 +78,7 @@ func TestPrepareMovesAnOrphanOutOfTheWay(t *testing.T) {
 	if got := filepath.Base(filepath.Dir(dirs.Upper)); got != "1" {
 		t.Fatalf("first snapshot has number %s", got)
 	}
-	if err := write("2/fs/orphan", "new-123/fs/orphan")(s.ms.dirs); err != nil {
+	if err := write("2/fs/orphan", "new-123/fs/orphan")(s.snapshotterDB.dirs); err != nil {
 		t.Fatal(err)
 	}
 	next := mustStep(t, ctx, s, "", write("b"))
@@ -88,7 +88,7 @@ func TestPrepareMovesAnOrphanOutOfTheWay(t *testing.T) {
 	if err := s.Collect(ctx); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := os.ReadDir(s.ms.dirs)
+	entries, err := os.ReadDir(s.snapshotterDB.dirs)
 	if err != nil || len(entries) != 2 {
 		t.Errorf("%v, %v", entries, err)
 	}

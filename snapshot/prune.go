@@ -32,7 +32,7 @@ func (s *Store) Prune(ctx context.Context, opts PruneOptions) (PruneReport, erro
 		if err := s.deleteRecords(ctx, tx, records); err != nil || !opts.All {
 			return err
 		}
-		return s.dropNames(ctx)
+		return s.deleteNames(ctx)
 	})
 	if err != nil {
 		return PruneReport{}, fmt.Errorf("prune: %w", err)
@@ -45,7 +45,7 @@ func (s *Store) Prune(ctx context.Context, opts PruneOptions) (PruneReport, erro
 	return report.PruneReport, err
 }
 
-func (s *Store) dropNames(ctx context.Context) error {
+func (s *Store) deleteNames(ctx context.Context) error {
 	images, err := s.names.List(ctx)
 	if err != nil {
 		return err

@@ -20,7 +20,8 @@ type Record struct {
 	Snapshot string
 	// Blobs are kept with what their labels refer to.
 	Blobs []digest.Digest
-	// Needs are the keys of other records without which this one is of no use: when one of them goes, this one goes, too.
+	// Needs are the keys of other records without which this one is of no use: when one of them goes, this one goes,
+	// too.
 	Needs []string
 	// Data is the caller's.
 	Data []byte
@@ -37,8 +38,8 @@ type Change interface {
 // processes, lose nothing of each other.
 type Update struct {
 	Key string
-	// Func is called once, with what [Store.Record] would find, and returns what to put; its key is set. An error undoes the
-	// whole transaction. All other writers wait for it, so it must not call the store.
+	// Func is called once, with what [Store.Record] would find, and returns what to put; its key is set. An error
+	// undoes the whole transaction. All other writers wait for it, so it must not call the store.
 	Func func(old Record, found bool) (Record, error)
 }
 
@@ -134,7 +135,7 @@ func (s *Store) putRecord(ctx context.Context, tx *bolt.Tx, r Record) error {
 	if r.Created.IsZero() {
 		r.Created = time.Now().UTC()
 	}
-	if err := present(tx, r.Snapshot, r.Blobs); err != nil {
+	if err := checkPresent(tx, r.Snapshot, r.Blobs); err != nil {
 		return err
 	}
 	for _, key := range r.Needs {
@@ -157,7 +158,7 @@ func (s *Store) retainReplaced(ctx context.Context, tx *bolt.Tx, r Record) error
 	if err != nil {
 		return err
 	}
-	return s.retain(ctx, resources(old.Snapshot, old.Blobs))
+	return s.addToAllLeases(ctx, resources(old.Snapshot, old.Blobs))
 }
 
 // DeleteRecord removes the record of the key; none is fine. Records that need it are not found from then on, and go with
@@ -182,7 +183,7 @@ func (s *Store) deleteRecord(ctx context.Context, tx *bolt.Tx, key string) error
 	if err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}
-	if err := s.retain(ctx, resources(old.Snapshot, old.Blobs)); err != nil {
+	if err := s.addToAllLeases(ctx, resources(old.Snapshot, old.Blobs)); err != nil {
 		return err
 	}
 	return b.Delete([]byte(key))

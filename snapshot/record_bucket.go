@@ -83,7 +83,7 @@ func presentRecord(tx *bolt.Tx, key string) (Record, error) {
 	if err != nil {
 		return r, err
 	}
-	return r, present(tx, r.Snapshot, r.Blobs)
+	return r, checkPresent(tx, r.Snapshot, r.Blobs)
 }
 
 // recordKeys lists the keys that begin with prefix, in whatever form their records are.

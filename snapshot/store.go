@@ -34,8 +34,8 @@ type Options struct {
 	// Reap is called with the lease directory of each dead process before its mounts are removed, to end what still
 	// runs in them; nil means that there is nothing to end.
 	Reap func(ctx context.Context, dir string) error
-	// Warn is told what of a dead process could not be ended, and what was thrown away and could not be removed; nil drops
-	// it. It is left for the next Open. One call at a time, while the store is in use.
+	// Warn is told what of a dead process could not be ended, and what was thrown away and could not be removed; nil
+	// drops it. It is left for the next Open. One call at a time, while the store is in use.
 	Warn func(err error)
 }
 
@@ -46,23 +46,23 @@ type Store struct {
 	rootFile  *os.File // for syncfs: reports every write error since Open, once
 	userXattr bool
 
-	db      *database
-	meta    *metadata.DB
-	ms      *metaStore
-	backend *backend
-	tree    *tree // snapshots by name
-	files   content.Store
-	blobs   *blobs
-	names   *names
-	leases  leases.Manager
-	trash   trash
+	db            *database
+	meta          *metadata.DB
+	snapshotterDB *snapshotterDatabase
+	overlay       *overlaySnapshotter
+	tree          *namedSnapshotter // snapshots by name
+	files         content.Store
+	blobs         *contentStore
+	names         *imageNames
+	leases        leases.Manager
+	trash         trash
 
 	unpacks  *semaphore.Weighted
 	fetches  *semaphore.Weighted
-	inflight *keyed
+	inflight *keyLocks
 
 	syncing sync.Mutex
-	lost    error // what syncfs reported: guarded by syncing
+	syncErr error // what syncfs reported: guarded by syncing
 
 	warning sync.Mutex // one call of Warn at a time
 
@@ -73,18 +73,18 @@ type Store struct {
 	closed  error
 }
 
-// Open opens the store at opts.Root, creating it if missing, and cleans up what dead processes left there, as far as that
-// is possible. The error says in one line what is missing on this machine. The caller closes the store.
+// Open opens the store at opts.Root, creating it if missing, and cleans up what dead processes left there, as far as
+// that is possible. The error says in one line what is missing on this machine. The caller closes the store.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	root, err := prepareRoot(opts.Root)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", opts.Root, err)
 	}
-	s, err := open(quiet(ctx), root, opts)
+	s, err := open(withoutLog(ctx), root, opts)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", root, err)
 	}
-	if err := s.reap(s.Context(ctx)); err != nil {
+	if err := s.endDeadLeases(s.Context(ctx)); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: clean up after a dead process: %w", root, err), s.Close())
 	}
 	return s, nil
@@ -100,7 +100,7 @@ func open(ctx context.Context, root string, opts Options) (_ *Store, err error) 
 		trash:    trash(filepath.Join(root, "trash")),
 		unpacks:  semaphore.NewWeighted(int64(opts.Jobs)),
 		fetches:  semaphore.NewWeighted(int64(max(opts.Jobs, fetchesAtOnce))),
-		inflight: newKeyed(),
+		inflight: newKeyLocks(),
 		live:     map[string]*Lease{},
 	}
 	if s.rootFile, err = os.Open(root); err != nil {
@@ -114,21 +114,21 @@ func open(ctx context.Context, root string, opts Options) (_ *Store, err error) 
 
 // embed puts containerd's parts together.
 func (s *Store) embed(ctx context.Context) (err error) {
-	muted(func() { s.files, err = local.NewStore(s.path("content")) })
+	withoutWarnings(func() { s.files, err = local.NewStore(s.path("content")) })
 	if err != nil {
 		return err
 	}
-	if err := s.openBackend(ctx); err != nil {
+	if err := s.openOverlay(ctx); err != nil {
 		return err
 	}
 	s.db = &database{path: s.path("meta.db"), lock: s.path("db.lock")}
-	s.meta = metadata.NewDB(s.db, s.files, map[string]snapshots.Snapshotter{snapshotter: s.backend})
+	s.meta = metadata.NewDB(s.db, s.files, map[string]snapshots.Snapshotter{snapshotter: s.overlay})
 	if err := s.meta.Init(ctx); err != nil {
 		return err
 	}
-	s.tree = &tree{Snapshotter: s.meta.Snapshotter(snapshotter), store: s}
-	s.blobs = &blobs{inner: s.meta.ContentStore(), store: s}
-	s.names = &names{Store: metadata.NewImageStore(s.meta), store: s}
+	s.tree = &namedSnapshotter{Snapshotter: s.meta.Snapshotter(snapshotter), store: s}
+	s.blobs = &contentStore{inner: s.meta.ContentStore(), store: s}
+	s.names = &imageNames{Store: metadata.NewImageStore(s.meta), store: s}
 	s.leases = metadata.NewLeaseManager(s.meta)
 	return nil
 }
@@ -137,7 +137,7 @@ func (s *Store) embed(ctx context.Context) (err error) {
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		var errs []error
-		for _, l := range s.held() {
+		for _, l := range s.liveLeases() {
 			errs = append(errs, l.Release())
 		}
 		s.closed = errors.Join(append(errs, s.rootFile.Close())...)
@@ -156,7 +156,7 @@ func (s *Store) Content() content.Store { return s.blobs }
 func (s *Store) Images() images.Store { return s.names }
 
 // Context adds what containerd's interfaces need to read the store; it holds no lease.
-func (s *Store) Context(ctx context.Context) context.Context { return named(quiet(ctx)) }
+func (s *Store) Context(ctx context.Context) context.Context { return withNamespace(withoutLog(ctx)) }
 
 func (s *Store) path(elem ...string) string {
 	return filepath.Join(append([]string{s.root}, elem...)...)
@@ -167,11 +167,11 @@ func (s *Store) path(elem ...string) string {
 func (s *Store) sync() error {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
-	if s.lost == nil {
-		s.lost = unix.Syncfs(int(s.rootFile.Fd()))
+	if s.syncErr == nil {
+		s.syncErr = unix.Syncfs(int(s.rootFile.Fd()))
 	}
-	if s.lost != nil {
-		return fmt.Errorf("sync %s: %w", s.root, s.lost)
+	if s.syncErr != nil {
+		return fmt.Errorf("sync %s: %w", s.root, s.syncErr)
 	}
 	return nil
 }

@@ -21,40 +21,40 @@ func TestContainerdSnapshotterSuite(t *testing.T) {
 }
 
 // renamed brings the suite's calls into the store's namespace.
-type renamed struct{ *tree }
+type renamed struct{ *namedSnapshotter }
 
 func (r renamed) Stat(ctx context.Context, key string) (snapshots.Info, error) {
-	return r.tree.Stat(named(ctx), key)
+	return r.namedSnapshotter.Stat(withNamespace(ctx), key)
 }
 
 func (r renamed) Update(ctx context.Context, info snapshots.Info, fields ...string) (snapshots.Info, error) {
-	return r.tree.Update(named(ctx), info, fields...)
+	return r.namedSnapshotter.Update(withNamespace(ctx), info, fields...)
 }
 
 func (r renamed) Usage(ctx context.Context, key string) (snapshots.Usage, error) {
-	return r.tree.Usage(named(ctx), key)
+	return r.namedSnapshotter.Usage(withNamespace(ctx), key)
 }
 
 func (r renamed) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {
-	return r.tree.Mounts(named(ctx), key)
+	return r.namedSnapshotter.Mounts(withNamespace(ctx), key)
 }
 
 func (r renamed) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
-	return r.tree.Prepare(named(ctx), key, parent, opts...)
+	return r.namedSnapshotter.Prepare(withNamespace(ctx), key, parent, opts...)
 }
 
 func (r renamed) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
-	return r.tree.View(named(ctx), key, parent, opts...)
+	return r.namedSnapshotter.View(withNamespace(ctx), key, parent, opts...)
 }
 
 func (r renamed) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
-	return r.tree.Commit(named(ctx), name, key, opts...)
+	return r.namedSnapshotter.Commit(withNamespace(ctx), name, key, opts...)
 }
 
 func (r renamed) Remove(ctx context.Context, key string) error {
-	return r.tree.Remove(named(ctx), key)
+	return r.namedSnapshotter.Remove(withNamespace(ctx), key)
 }
 
 func (r renamed) Walk(ctx context.Context, fn snapshots.WalkFunc, filters ...string) error {
-	return r.tree.Walk(named(ctx), fn, filters...)
+	return r.namedSnapshotter.Walk(withNamespace(ctx), fn, filters...)
 }

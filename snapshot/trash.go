@@ -21,8 +21,8 @@ import (
 // a lock; removing it takes as long as it has files and is done outside of locks.
 type trash string
 
-// take moves path into the trash and returns its name there. A path that is gone already is fine and has the name "".
-func (t trash) take(path string) (name string, err error) {
+// moveIn moves path into the trash and returns its name there. A path that is gone already is fine and has the name "".
+func (t trash) moveIn(path string) (name string, err error) {
 	name = rand.Text()
 	if err := os.Rename(path, filepath.Join(string(t), name)); err != nil {
 		return "", unlessGone(err)
@@ -30,8 +30,8 @@ func (t trash) take(path string) (name string, err error) {
 	return name, nil
 }
 
-// remove removes what was taken under these names, as far as that is possible, and nothing else: the rest may be large and
-// somebody else's to remove.
+// remove removes what was moved in under these names, as far as that is possible, and nothing else: the rest may be
+// large and somebody else's to remove.
 func (t trash) remove(ctx context.Context, names ...string) (err error) {
 	top, err := os.OpenRoot(string(t))
 	if err != nil {
@@ -82,8 +82,8 @@ func (t trash) empty(ctx context.Context) (err error) {
 // have files open.
 const levels = 8
 
-// removal removes trees of the trash. What lies too deep is moved to the top, to be removed from there. It goes by numbers,
-// because a step can make more such places than there is memory for a list of them.
+// removal removes trees of the trash. What lies too deep is moved to the top, to be removed from there. It goes by
+// numbers, because a step can make more such places than there is memory for a list of them.
 type removal struct {
 	top           *os.Root
 	prefix        string // of what was moved

@@ -23,13 +23,13 @@ const fetchesAtOnce = 4
 
 // UnpackOptions says how an image is unpacked.
 type UnpackOptions struct {
-	// OnlyMissing leaves out the layers at the bottom whose snapshot is there: their blobs are neither fetched nor looked
-	// at, and the lease does not keep them. That these layers have the diff-ids that the config tells is not known then, only
-	// that layers with these diff-ids were unpacked here before.
+	// OnlyMissing leaves out the layers at the bottom whose snapshot is there: their blobs are neither fetched nor
+	// looked at, and the lease does not keep them. That these layers have the diff-ids that the config tells is not
+	// known then, only that layers with these diff-ids were unpacked here before.
 	OnlyMissing bool
-	// Progress is told how many of the total bytes of a layer's blob were read, at most five times a second for each, and
-	// once more with done when it is unpacked. Layers that are there already are not told of. One call at a time, which the
-	// layer waits for. nil drops it.
+	// Progress is told how many of the total bytes of a layer's blob were read, at most five times a second for each,
+	// and once more with done when it is unpacked. Layers that are there already are not told of. One call at a time,
+	// which the layer waits for. nil drops it.
 	Progress func(layer digest.Digest, current, total int64, done bool)
 }
 
@@ -81,7 +81,7 @@ func (s *Store) unpackManifest(ctx context.Context, manifest ocispec.Descriptor,
 func (s *Store) unpackedLayers(ctx context.Context, image image) (int, error) {
 	chains := identity.ChainIDs(slices.Clone(image.diffIDs))
 	for i, chain := range slices.Backward(chains) {
-		err := s.keep(ctx, chain.String())
+		err := s.addToLease(ctx, chain.String())
 		if err == nil {
 			return i + 1, nil
 		}
@@ -98,18 +98,19 @@ func (s *Store) unpacked(ctx context.Context, image image) (bool, error) {
 	if err != nil || !whole {
 		return false, err
 	}
-	linked, err := s.linked(ctx, image)
-	if err != nil || !linked {
+	labeled, err := s.hasGCLabels(ctx, image)
+	if err != nil || !labeled {
 		return false, err
 	}
-	err = s.keep(ctx, image.chain, image.blobs()...)
+	err = s.addToLease(ctx, image.chain, image.blobs()...)
 	if errdefs.IsNotFound(err) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// wholeLayers says whether all layers are there that are not skipped. It looks at each, so that none is left that has changed.
+// wholeLayers says whether all layers are there that are not skipped. It looks at each, so that none is left that has
+// changed.
 func (s *Store) wholeLayers(ctx context.Context, image image) (bool, error) {
 	whole := true
 	for _, layer := range image.layers[image.skipped:] {
@@ -125,14 +126,14 @@ func (s *Store) wholeLayers(ctx context.Context, image image) (bool, error) {
 	return whole, nil
 }
 
-// linked says whether the labels are there that keep the image's parts with its manifest.
-func (s *Store) linked(ctx context.Context, image image) (bool, error) {
-	for _, link := range image.links() {
-		info, err := s.blobs.Info(ctx, link.from)
+// hasGCLabels says whether the labels are there that keep the image's parts with its manifest.
+func (s *Store) hasGCLabels(ctx context.Context, image image) (bool, error) {
+	for _, label := range image.gcLabels() {
+		info, err := s.blobs.Info(ctx, label.from)
 		if errdefs.IsNotFound(err) {
 			return false, nil
 		}
-		if err != nil || info.Labels[link.label] != link.to {
+		if err != nil || info.Labels[label.label] != label.to {
 			return false, err
 		}
 	}
@@ -197,7 +198,7 @@ func (p *pull) fetchUnless(skipped func(digest.Digest) bool) images.HandlerFunc 
 // fetch brings a blob into the store and the lease.
 func (p *pull) fetch(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	if p.fetcher == nil {
-		return nil, p.store.keep(ctx, "", desc.Digest)
+		return nil, p.store.addToLease(ctx, "", desc.Digest)
 	}
 	if err := p.store.fetches.Acquire(ctx, 1); err != nil {
 		return nil, err

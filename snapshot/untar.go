@@ -63,7 +63,7 @@ func (u *untar) run(ctx context.Context, r io.Reader) error {
 	}
 	// A name that the layer hides and makes again as a directory shows nothing from below.
 	for hidden := range u.hidden {
-		dir, err := lookup([]string{u.upper}, hidden, u.opaque)
+		dir, err := findDir([]string{u.upper}, hidden, u.opaque)
 		if err == nil && dir != "" {
 			err = setOpaque(dir, u.opaque)
 		}
@@ -74,8 +74,8 @@ func (u *untar) run(ctx context.Context, r io.Reader) error {
 	return u.setRoot()
 }
 
-// check refuses names that climb out of the root: they would be unpacked within it, but no honest archive has one. And it
-// keeps the entry of the root, of which the archive package does not tell again.
+// check refuses names that climb out of the root: they would be unpacked within it, but no honest archive has one. And
+// it keeps the entry of the root, of which the archive package does not tell again.
 func (u *untar) check(hdr *tar.Header) (bool, error) {
 	if climbs(hdr.Name) || hdr.Typeflag == tar.TypeLink && climbs(hdr.Linkname) {
 		return false, outside(hdr)
@@ -90,8 +90,8 @@ func (u *untar) check(hdr *tar.Header) (bool, error) {
 	return true, nil
 }
 
-// forget drops what the archive package, which keeps the headers of directories until the end, does not need to set their
-// times: one may have a megabyte of records, and its name may lie among them.
+// forget drops what the archive package, which keeps the headers of directories until the end, does not need to set
+// their times: one may have a megabyte of records, and its name may lie among them.
 func forget(h *tar.Header) {
 	*h = tar.Header{Typeflag: h.Typeflag, Name: strings.Clone(h.Name), ModTime: h.ModTime, AccessTime: h.AccessTime}
 }

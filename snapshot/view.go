@@ -35,7 +35,7 @@ func (s *Store) View(ctx context.Context, name string) (*View, error) {
 }
 
 func (s *Store) viewAt(ctx context.Context, dir, name string) error {
-	if err := s.keep(ctx, name); err != nil {
+	if err := s.addToLease(ctx, name); err != nil {
 		return err
 	}
 	dirs, err := s.Dirs(ctx, name)

@@ -62,9 +62,9 @@ func (w *Workspace) make(ctx context.Context) error {
 	w.mounts = []mount.Mount{w.store.writable(w.upper(), w.work(), below)}
 	// Overlayfs shows the upper root's metadata, so a new one would change what the parent shows.
 	if len(below) == 0 {
-		return inherit(w.upper(), "")
+		return copyMetadata(w.upper(), "")
 	}
-	return inherit(w.upper(), below[0])
+	return copyMetadata(w.upper(), below[0])
 }
 
 // below lists the directories of the parent, the topmost first, once the lease keeps it.
@@ -72,7 +72,7 @@ func (w *Workspace) below(ctx context.Context) ([]string, error) {
 	if w.parent == "" {
 		return nil, nil
 	}
-	if err := w.lease.hold(ctx, w.parent); err != nil {
+	if err := w.lease.keepSnapshot(ctx, w.parent); err != nil {
 		return nil, err
 	}
 	return w.store.stack(ctx, w.parent)
@@ -119,10 +119,10 @@ func (w *Workspace) Mount(context.Context) (string, error) {
 func NewName() string { return strings.ToLower(rand.Text()) }
 
 // Commit freezes the tree as the snapshot name and ends the workspace. The records are changed in the same transaction,
-// and may name the snapshot. Tree, name and records are on disk when Commit returns: a power cut before that may lose all
-// of them, never some. The error is errdefs.ErrAlreadyExists if there is a snapshot of that name, which the lease then
-// keeps. A process that still uses the mount makes Commit fail. After an error the workspace is still to be discarded;
-// until then it may be committed again, as long as it was not the database itself that failed.
+// and may name the snapshot. Tree, name and records are on disk when Commit returns: a power cut before that may lose
+// all of them, never some. The error is errdefs.ErrAlreadyExists if there is a snapshot of that name, which the lease
+// then keeps. A process that still uses the mount makes Commit fail. After an error the workspace is still to be
+// discarded; until then it may be committed again, as long as it was not the database itself that failed.
 func (w *Workspace) Commit(ctx context.Context, name string, records ...Change) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -133,7 +133,7 @@ func (w *Workspace) Commit(ctx context.Context, name string, records ...Change) 
 		return fmt.Errorf("commit workspace: %w", err)
 	}
 	w.ended = true
-	w.lease.holds(name)
+	w.lease.remember(name)
 	return w.discard()
 }
 
@@ -149,17 +149,17 @@ func (w *Workspace) commit(ctx context.Context, name string, records []Change) e
 		}
 		w.dir = ""
 	}
-	usage, err := w.store.settle(ctx, w.upper())
+	usage, err := w.store.syncTree(ctx, w.upper())
 	if err != nil {
 		return err
 	}
-	tree := &adoption{upper: w.upper(), usage: usage}
+	tree := &newTree{upper: w.upper(), usage: usage}
 	return w.store.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
-		if err := w.store.adopt(ctx, name, w.parent, tree); err != nil {
+		if err := w.store.addSnapshot(ctx, name, w.parent, tree); err != nil {
 			return err
 		}
 		if err := w.store.PutRecords(ctx, records...); err != nil {
-			return errors.Join(err, w.store.unadopt(ctx, tx, name, tree))
+			return errors.Join(err, w.store.undoAddSnapshot(ctx, tx, name, tree))
 		}
 		return nil
 	})

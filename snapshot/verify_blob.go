@@ -16,9 +16,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// A seal is what the file of a blob looked like when its bytes had the digest. The change time is in it, which no
+// A fingerprint is what the file of a blob looked like when its bytes had the digest. The change time is in it, which no
 // program can set back, so a file that looks the same holds the same bytes, unless someone wrote to the disk below.
-var sealsBucket = []string{"lbuild", "seals"}
+var fingerprintsBucket = []string{"lbuild", "seals"}
 
 // VerifyBlob fails if the stored bytes are not those of the digest: with errdefs.ErrNotFound if there are none, and with
 // errdefs.ErrDataLoss if they changed. Such a blob is removed from the store, so that it can be written again. Bytes are
@@ -31,37 +31,37 @@ func (s *Store) VerifyBlob(ctx context.Context, desc ocispec.Descriptor) error {
 }
 
 // Sealed reports whether a blob is there and its file looks as it did when its bytes had the digest. It reads no bytes.
-func (b *blobs) Sealed(d digest.Digest) bool {
-	known, seal, err := b.store.readSeal(d)
-	if err != nil || !known || seal == "" || d.Validate() != nil {
+func (b *contentStore) Sealed(d digest.Digest) bool {
+	known, fingerprint, err := b.store.readFingerprint(d)
+	if err != nil || !known || fingerprint == "" || d.Validate() != nil {
 		return false
 	}
-	now, err := b.store.look(d)
-	return err == nil && now == seal
+	now, err := b.store.fingerprint(d)
+	return err == nil && now == fingerprint
 }
 
 func (s *Store) verify(ctx context.Context, desc ocispec.Descriptor) error {
 	if err := desc.Digest.Validate(); err != nil {
 		return err
 	}
-	known, seal, err := s.readSeal(desc.Digest)
+	known, fingerprint, err := s.readFingerprint(desc.Digest)
 	if err != nil {
 		return err
 	}
 	if !known {
 		return errdefs.ErrNotFound
 	}
-	now, err := s.look(desc.Digest)
+	now, err := s.fingerprint(desc.Digest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.dropBlob(ctx, desc.Digest, "", fmt.Errorf("its file is missing: %w", errdefs.ErrNotFound))
 	}
-	if err != nil || now == seal {
+	if err != nil || now == fingerprint {
 		return err
 	}
 	return s.verifyBytes(ctx, desc.Digest, now)
 }
 
-func (s *Store) verifyBytes(ctx context.Context, d digest.Digest, look string) error {
+func (s *Store) verifyBytes(ctx context.Context, d digest.Digest, current string) error {
 	f, err := os.Open(s.blobPath(d))
 	if err != nil {
 		return err
@@ -72,14 +72,14 @@ func (s *Store) verifyBytes(ctx context.Context, d digest.Digest, look string) e
 		return err
 	}
 	if !verifier.Verified() {
-		return s.dropBlob(ctx, d, look, fmt.Errorf("its bytes have changed: %w", errdefs.ErrDataLoss))
+		return s.dropBlob(ctx, d, current, fmt.Errorf("its bytes have changed: %w", errdefs.ErrDataLoss))
 	}
-	return s.transact(ctx, func(_ context.Context, tx *bolt.Tx) error { return putSeal(tx, d, look) })
+	return s.transact(ctx, func(_ context.Context, tx *bolt.Tx) error { return putFingerprint(tx, d, current) })
 }
 
-// heal removes a blob that is about to be written if its bytes are gone or have changed: containerd would take it as
-// written. Within a transaction it does nothing, because looking needs one of its own.
-func (s *Store) heal(ctx context.Context, d digest.Digest) error {
+// removeIfChanged removes a blob that is about to be written if its bytes are gone or have changed: containerd would
+// take it as written. Within a transaction it does nothing, because looking needs one of its own.
+func (s *Store) removeIfChanged(ctx context.Context, d digest.Digest) error {
 	if _, within := boltutil.Transaction(ctx); within || d == "" {
 		return nil
 	}
@@ -91,13 +91,13 @@ func (s *Store) heal(ctx context.Context, d digest.Digest) error {
 }
 
 // dropBlob removes a blob whose file looks as it did when it was found bad, and returns why.
-func (s *Store) dropBlob(ctx context.Context, d digest.Digest, look string, why error) error {
+func (s *Store) dropBlob(ctx context.Context, d digest.Digest, current string, why error) error {
 	err := s.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
-		now, err := s.look(d)
+		now, err := s.fingerprint(d)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if now != look {
+		if now != current {
 			return nil
 		}
 		if err := s.blobs.Delete(ctx, d); err != nil && !errdefs.IsNotFound(err) {
@@ -106,7 +106,7 @@ func (s *Store) dropBlob(ctx context.Context, d digest.Digest, look string, why 
 		if err := s.files.Delete(ctx, d); err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
-		return putSeal(tx, d, "")
+		return putFingerprint(tx, d, "")
 	})
 	if err != nil {
 		return errors.Join(why, err)
@@ -114,39 +114,40 @@ func (s *Store) dropBlob(ctx context.Context, d digest.Digest, look string, why 
 	return why
 }
 
-// seal remembers how the blob's file looks.
-func (s *Store) seal(tx *bolt.Tx, d digest.Digest) error {
-	look, err := s.look(d)
+// putCurrentFingerprint remembers how the blob's file looks.
+func (s *Store) putCurrentFingerprint(tx *bolt.Tx, d digest.Digest) error {
+	current, err := s.fingerprint(d)
 	if err != nil {
 		return err
 	}
-	return putSeal(tx, d, look)
+	return putFingerprint(tx, d, current)
 }
 
-func (s *Store) readSeal(d digest.Digest) (known bool, seal string, err error) {
+func (s *Store) readFingerprint(d digest.Digest) (known bool, fingerprint string, err error) {
 	err = s.meta.View(func(tx *bolt.Tx) error {
 		known = hasBlob(tx, d.String())
-		if b := bucket(tx, sealsBucket...); b != nil {
-			seal = string(b.Get([]byte(d)))
+		if b := bucket(tx, fingerprintsBucket...); b != nil {
+			fingerprint = string(b.Get([]byte(d)))
 		}
 		return nil
 	})
-	return known, seal, err
+	return known, fingerprint, err
 }
 
-// putSeal sets the seal of a blob; "" removes it.
-func putSeal(tx *bolt.Tx, d digest.Digest, look string) error {
-	b, err := createBucket(tx, sealsBucket...)
+// putFingerprint sets the fingerprint of a blob; "" removes it.
+func putFingerprint(tx *bolt.Tx, d digest.Digest, fingerprint string) error {
+	b, err := createBucket(tx, fingerprintsBucket...)
 	if err != nil {
 		return err
 	}
-	if look == "" {
+	if fingerprint == "" {
 		return b.Delete([]byte(d))
 	}
-	return b.Put([]byte(d), []byte(look))
+	return b.Put([]byte(d), []byte(fingerprint))
 }
 
-func (s *Store) look(d digest.Digest) (string, error) {
+// fingerprint describes the file of a blob as it is.
+func (s *Store) fingerprint(d digest.Digest) (string, error) {
 	info, err := os.Lstat(s.blobPath(d))
 	if err != nil {
 		return "", err

@@ -16,42 +16,42 @@ import (
 // redirect_dir=nofollow makes no redirects, as off does, and also follows none that a tree brings along.
 var overlayOptions = []string{"index=off", "metacopy=off", "redirect_dir=nofollow", "nfs_export=off"}
 
-// backend is containerd's overlay snapshotter as its metadata calls it, within metadata transactions.
-type backend struct {
+// overlaySnapshotter is containerd's overlay snapshotter as its metadata calls it, within metadata transactions.
+type overlaySnapshotter struct {
 	snapshots.Snapshotter
-	ms *metaStore
+	snapshotterDB *snapshotterDatabase
 }
 
-func (s *Store) openBackend(ctx context.Context) (err error) {
-	s.ms = &metaStore{
+func (s *Store) openOverlay(ctx context.Context) (err error) {
+	s.snapshotterDB = &snapshotterDatabase{
 		path:  s.path("snapshots", "metadata.db"),
 		lock:  s.path("snapshots.lock"),
 		dirs:  s.path("snapshots", "snapshots"),
 		trash: s.trash,
 	}
-	if !exists(s.ms.path) {
+	if !exists(s.snapshotterDB.path) {
 		// A transaction that only reads needs a file to open.
-		if err := s.ms.WithTransaction(ctx, true, func(context.Context) error { return nil }); err != nil {
+		if err := s.snapshotterDB.WithTransaction(ctx, true, func(context.Context) error { return nil }); err != nil {
 			return err
 		}
 	}
 	if s.userXattr, err = overlayutils.NeedsUserXAttr(s.root); err != nil {
 		return fmt.Errorf("overlay xattrs: %w", err)
 	}
-	sn, err := overlay.NewSnapshotter(s.path("snapshots"), overlay.WithMetaStore(s.ms),
+	sn, err := overlay.NewSnapshotter(s.path("snapshots"), overlay.WithMetaStore(s.snapshotterDB),
 		overlay.AsynchronousRemove, overlay.WithMountOptions(overlayOptions))
 	if err != nil {
 		return err
 	}
-	s.backend = &backend{Snapshotter: sn, ms: s.ms}
+	s.overlay = &overlaySnapshotter{Snapshotter: sn, snapshotterDB: s.snapshotterDB}
 	return nil
 }
 
 type usageKey struct{}
 
-// Prepare begins a snapshot. The directory of one that adopts a tree is there already.
-func (b *backend) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
-	if a, ok := ctx.Value(adoptionKey{}).(*adoption); ok {
+// Prepare begins a snapshot. The directory of a new tree is there already.
+func (b *overlaySnapshotter) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
+	if a, ok := ctx.Value(newTreeKey{}).(*newTree); ok {
 		a.parent = parent
 		return nil, nil
 	}
@@ -59,24 +59,24 @@ func (b *backend) Prepare(ctx context.Context, key, parent string, opts ...snaps
 }
 
 // Commit freezes key as name. The tree was measured before the transaction; containerd would walk it within.
-func (b *backend) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
-	if a, ok := ctx.Value(adoptionKey{}).(*adoption); ok {
-		return a.commit(ctx, b.ms, name, key, opts)
+func (b *overlaySnapshotter) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
+	if a, ok := ctx.Value(newTreeKey{}).(*newTree); ok {
+		return a.commit(ctx, b.snapshotterDB, name, key, opts)
 	}
 	usage, ok := ctx.Value(usageKey{}).(snapshots.Usage)
 	if !ok {
 		return b.Snapshotter.Commit(ctx, name, key, opts...)
 	}
-	return b.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
+	return b.snapshotterDB.WithTransaction(ctx, true, func(ctx context.Context) error {
 		_, err := storage.CommitActive(ctx, key, name, usage, opts...)
 		return err
 	})
 }
 
 // Cleanup moves directories without a snapshot into the trash.
-func (b *backend) Cleanup(ctx context.Context) error {
-	return b.ms.WithTransaction(ctx, true, func(ctx context.Context) error {
-		_, err := b.ms.discardUnknown(ctx)
+func (b *overlaySnapshotter) Cleanup(ctx context.Context) error {
+	return b.snapshotterDB.WithTransaction(ctx, true, func(ctx context.Context) error {
+		_, err := b.snapshotterDB.discardUnknown(ctx)
 		return err
 	})
 }

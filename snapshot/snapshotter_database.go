@@ -12,9 +12,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// metaStore is the overlay snapshotter's database, opened for the length of a transaction like [database]. Its lock is
-// another one, taken second: containerd's metadata calls the snapshotter within its own transactions.
-type metaStore struct {
+// snapshotterDatabase is the overlay snapshotter's database, opened for the length of a transaction like [database].
+// Its lock is another one, taken second: containerd's metadata calls the snapshotter within its own transactions.
+type snapshotterDatabase struct {
 	path  string
 	lock  string
 	dirs  string // where snapshots/N lie
@@ -22,7 +22,7 @@ type metaStore struct {
 }
 
 // TransactionContext begins a transaction; the caller ends it with Commit or Rollback, once.
-func (m *metaStore) TransactionContext(ctx context.Context, writable bool) (context.Context, storage.Transactor, error) {
+func (m *snapshotterDatabase) TransactionContext(ctx context.Context, writable bool) (context.Context, storage.Transactor, error) {
 	mode := shared
 	if writable {
 		mode = exclusive
@@ -36,7 +36,7 @@ func (m *metaStore) TransactionContext(ctx context.Context, writable bool) (cont
 		return ctx, nil, errors.Join(err, tx.close())
 	}
 	if writable {
-		if err := m.vacate(tx.Transactor.(*bolt.Tx)); err != nil {
+		if err := m.moveOrphan(tx.Transactor.(*bolt.Tx)); err != nil {
 			return ctx, nil, errors.Join(err, tx.Rollback())
 		}
 	}
@@ -44,7 +44,7 @@ func (m *metaStore) TransactionContext(ctx context.Context, writable bool) (cont
 }
 
 // WithTransaction runs fn in a transaction, which is kept if it is writable and fn returns nil.
-func (m *metaStore) WithTransaction(ctx context.Context, writable bool, fn storage.TransactionCallback) error {
+func (m *snapshotterDatabase) WithTransaction(ctx context.Context, writable bool, fn storage.TransactionCallback) error {
 	ctx, tx, err := m.TransactionContext(ctx, writable)
 	if err != nil {
 		return err
@@ -59,11 +59,11 @@ func (m *metaStore) WithTransaction(ctx context.Context, writable bool, fn stora
 }
 
 // Close has nothing to do: nothing stays open between transactions.
-func (m *metaStore) Close() error { return nil }
+func (m *snapshotterDatabase) Close() error { return nil }
 
-// vacate moves a directory out of the way that has the number of the next snapshot. A process that was killed between
-// making the directory and committing its number leaves one.
-func (m *metaStore) vacate(tx *bolt.Tx) error {
+// moveOrphan moves a directory out of the way that has the number of the next snapshot. A process that was killed
+// between making the directory and committing its number leaves one.
+func (m *snapshotterDatabase) moveOrphan(tx *bolt.Tx) error {
 	root := tx.Bucket([]byte("v1"))
 	if root == nil {
 		return nil
@@ -76,13 +76,13 @@ func (m *metaStore) vacate(tx *bolt.Tx) error {
 	if !exists(next) {
 		return nil
 	}
-	_, err := m.trash.take(next) // removed by the next Open, like all that a killed process left
+	_, err := m.trash.moveIn(next) // removed by the next Open, like all that a killed process left
 	return err
 }
 
-// discardUnknown moves every directory that no snapshot owns into the trash and returns their names there. ctx is that of
-// a writable transaction.
-func (m *metaStore) discardUnknown(ctx context.Context) (taken []string, err error) {
+// discardUnknown moves every directory that no snapshot owns into the trash and returns their names there. ctx is that
+// of a writable transaction.
+func (m *snapshotterDatabase) discardUnknown(ctx context.Context) (trashed []string, err error) {
 	known, err := storage.IDMap(ctx)
 	if err != nil {
 		return nil, err
@@ -95,13 +95,13 @@ func (m *metaStore) discardUnknown(ctx context.Context) (taken []string, err err
 		if _, ok := known[e.Name()]; ok {
 			continue
 		}
-		name, err := m.trash.take(filepath.Join(m.dirs, e.Name()))
+		name, err := m.trash.moveIn(filepath.Join(m.dirs, e.Name()))
 		if err != nil {
-			return taken, err
+			return trashed, err
 		}
-		taken = append(taken, name)
+		trashed = append(trashed, name)
 	}
-	return taken, nil
+	return trashed, nil
 }
 
 // transaction ends by closing the database and dropping the lock.
@@ -153,7 +153,7 @@ func (t *transaction) close() error {
 }
 
 // remove removes a snapshot and returns its number; the directory is the caller's to remove.
-func (m *metaStore) remove(ctx context.Context, name string) (id string, err error) {
+func (m *snapshotterDatabase) remove(ctx context.Context, name string) (id string, err error) {
 	err = m.WithTransaction(ctx, true, func(ctx context.Context) (err error) {
 		id, _, err = storage.Remove(ctx, name)
 		return err

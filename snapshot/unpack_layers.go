@@ -24,7 +24,7 @@ import (
 // The order comes back when they are committed, from the bottom up: only then a layer learns what it stands on, and only
 // then a database learns of it.
 type layers struct {
-	*tree
+	*namedSnapshotter
 
 	lease   *Lease
 	diffIDs map[digest.Digest]digest.Digest // by the layer's digest
@@ -47,7 +47,7 @@ type staged struct {
 func (l *staged) upper() string { return filepath.Join(l.dir, "fs") }
 
 func newLayers(s *Store, lease *Lease, image image) *layers {
-	l := &layers{tree: s.tree, lease: lease, diffIDs: map[digest.Digest]digest.Digest{}, staged: map[string]*staged{}}
+	l := &layers{namedSnapshotter: s.tree, lease: lease, diffIDs: map[digest.Digest]digest.Digest{}, staged: map[string]*staged{}}
 	for i, layer := range image.layers {
 		l.diffIDs[layer.Digest] = image.diffIDs[i]
 	}
@@ -62,7 +62,7 @@ func (l *layers) Prepare(ctx context.Context, key, _ string, opts ...snapshots.O
 		return nil, err
 	}
 	target := info.Labels[snapshots.LabelSnapshotRef]
-	err = l.store.keep(ctx, target)
+	err = l.store.addToLease(ctx, target)
 	if err == nil {
 		return nil, fmt.Errorf("snapshot %s: %w", target, errdefs.ErrAlreadyExists)
 	}
@@ -73,7 +73,7 @@ func (l *layers) Prepare(ctx context.Context, key, _ string, opts ...snapshots.O
 	if s.dir, err = l.lease.directory("trees"); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(os.Mkdir(s.upper(), 0o700), inherit(s.upper(), "")); err != nil {
+	if err := errors.Join(os.Mkdir(s.upper(), 0o700), copyMetadata(s.upper(), "")); err != nil {
 		return nil, err
 	}
 	l.mu.Lock()
@@ -178,16 +178,16 @@ func (l *layers) Commit(ctx context.Context, name, key string, opts ...snapshots
 	if err != nil {
 		return err
 	}
-	touched, err := l.inheritImplied(ctx, s, info.Parent)
+	touched, err := l.copyImpliedMetadata(ctx, s, info.Parent)
 	if err != nil {
 		return fmt.Errorf("layer %s: %w", name, err)
 	}
-	tree, err := l.settle(ctx, s, touched)
+	tree, err := l.syncLayer(ctx, s, touched)
 	if err != nil {
 		return err
 	}
 	err = l.store.transact(ctx, func(ctx context.Context, _ *bolt.Tx) error {
-		if err := l.store.adopt(ctx, name, info.Parent, tree, snapshots.WithLabels(info.Labels)); err != nil {
+		if err := l.store.addSnapshot(ctx, name, info.Parent, tree, snapshots.WithLabels(info.Labels)); err != nil {
 			return err
 		}
 		// The unpacker sets it again and finds it there, which costs nothing.
@@ -199,9 +199,9 @@ func (l *layers) Commit(ctx context.Context, name, key string, opts ...snapshots
 	return l.Remove(ctx, key)
 }
 
-// settle puts a layer on disk, of which some directories were touched since it was unpacked.
-func (l *layers) settle(ctx context.Context, s *staged, touched []string) (*adoption, error) {
-	t, err := survey(ctx, s.upper())
+// syncLayer puts a layer on disk, of which some directories were touched since it was unpacked.
+func (l *layers) syncLayer(ctx context.Context, s *staged, touched []string) (*newTree, error) {
+	t, err := measureTree(ctx, s.upper())
 	if err != nil {
 		return nil, fmt.Errorf("measure: %w", err)
 	}
@@ -213,7 +213,7 @@ func (l *layers) settle(ctx context.Context, s *staged, touched []string) (*adop
 	} else {
 		err = t.sync()
 	}
-	return &adoption{upper: s.upper(), usage: t.usage}, err
+	return &newTree{upper: s.upper(), usage: t.usage}, err
 }
 
 // syncAll syncs the file system, once for all layers that are unpacked when it begins.
@@ -235,8 +235,8 @@ func (l *layers) syncAll() error {
 	return nil
 }
 
-// inheritImplied returns the directories that it changed.
-func (l *layers) inheritImplied(ctx context.Context, s *staged, parent string) (touched []string, err error) {
+// copyImpliedMetadata returns the directories that it changed.
+func (l *layers) copyImpliedMetadata(ctx context.Context, s *staged, parent string) (touched []string, err error) {
 	var below []string
 	if parent != "" {
 		if below, err = l.store.stack(ctx, parent); err != nil {
@@ -245,18 +245,18 @@ func (l *layers) inheritImplied(ctx context.Context, s *staged, parent string) (
 	}
 	xattr := l.store.opaqueXattr()
 	for _, dir := range s.implied {
-		to, err := lookup([]string{s.upper()}, dir, xattr) // follows no link: it may lead out of the layer
+		to, err := findDir([]string{s.upper()}, dir, xattr) // follows no link: it may lead out of the layer
 		if err != nil {
 			return nil, err
 		}
 		if to == "" {
 			continue // a link or file of the layer took its place
 		}
-		from, err := lookup(below, dir, xattr)
+		from, err := findDir(below, dir, xattr)
 		if err != nil {
 			return nil, err
 		}
-		if err := inherit(to, from); err != nil {
+		if err := copyMetadata(to, from); err != nil {
 			return nil, err
 		}
 		touched = append(touched, to)

@@ -38,7 +38,7 @@ func (s *Store) WriteBlob(ctx context.Context, mediaType string, data []byte, la
 	if err != nil {
 		return desc, fmt.Errorf("write blob: %w", err)
 	}
-	if err := s.heal(lease.Context(ctx), desc.Digest); err != nil {
+	if err := s.removeIfChanged(lease.Context(ctx), desc.Digest); err != nil {
 		return desc, fmt.Errorf("write blob %s: %w", desc.Digest, err)
 	}
 	// One transaction for all: it waits for little, and each costs two syncs.

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BlobWriter takes a blob of any size. It is not safe for concurrent use. Until it is committed the blob is a file of its
-// lease that no database knows, so beginning one costs no transaction.
+// BlobWriter takes a blob of any size. It is not safe for concurrent use. Until it is committed the blob is a file of
+// its lease that no database knows, so beginning one costs no transaction.
 type BlobWriter struct {
 	store *Store
 	lease *Lease
@@ -72,12 +72,13 @@ func (b *BlobWriter) Digest() digest.Digest { return b.hash.Digest() }
 func (b *BlobWriter) Size() int64 { return b.size }
 
 // Commit makes the blob whole: it has the digest and, unless size is 0, the size, or Commit fails and stores nothing.
-// That it existed before is fine; it then gets the labels that it lacks. The records are changed in the same transaction.
-// Blob and records are on disk when Commit returns: a power cut before that may lose all of them, never some.
+// That it existed before is fine; it then gets the labels that it lacks. The records are changed in the same
+// transaction. Blob and records are on disk when Commit returns: a power cut before that may lose all of them, never
+// some.
 func (b *BlobWriter) Commit(ctx context.Context, size int64, expected digest.Digest, labels map[string]string, records ...Change) error {
-	err := b.settle(size, expected)
+	err := b.syncFile(size, expected)
 	if err == nil {
-		err = b.store.heal(b.lease.Context(ctx), expected)
+		err = b.store.removeIfChanged(b.lease.Context(ctx), expected)
 	}
 	if err == nil {
 		err = b.publish(b.lease.Context(ctx), expected, labels, records)
@@ -88,8 +89,8 @@ func (b *BlobWriter) Commit(ctx context.Context, size int64, expected digest.Dig
 	return b.Close()
 }
 
-// settle puts the file on disk, before a transaction makes others wait, and closes it.
-func (b *BlobWriter) settle(size int64, expected digest.Digest) error {
+// syncFile puts the file on disk, before a transaction makes others wait, and closes it.
+func (b *BlobWriter) syncFile(size int64, expected digest.Digest) error {
 	switch d := b.Digest(); {
 	case b.file == nil:
 		return os.ErrClosed
@@ -118,7 +119,7 @@ func (b *BlobWriter) publish(ctx context.Context, d digest.Digest, labels map[st
 // which a collection removes; none runs during the transaction.
 func (b *BlobWriter) register(ctx context.Context, tx *bolt.Tx, d digest.Digest, labels map[string]string) error {
 	if hasBlob(tx, d.String()) {
-		return errors.Join(b.store.keep(ctx, "", d), b.store.addLabels(ctx, d, labels))
+		return errors.Join(b.store.addToLease(ctx, "", d), b.store.addLabels(ctx, d, labels))
 	}
 	target := b.store.blobPath(d)
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
@@ -127,14 +128,14 @@ func (b *BlobWriter) register(ctx context.Context, tx *bolt.Tx, d digest.Digest,
 	if err := os.Rename(b.path(), target); err != nil {
 		return err
 	}
-	if err := b.adopt(ctx, tx, d, labels); err != nil {
+	if err := b.addToContentStore(ctx, tx, d, labels); err != nil {
 		return errors.Join(err, os.Remove(target))
 	}
 	return nil
 }
 
-// adopt has containerd take a file of its content store for a blob, as it takes those of other namespaces.
-func (b *BlobWriter) adopt(ctx context.Context, tx *bolt.Tx, d digest.Digest, labels map[string]string) error {
+// addToContentStore has containerd take a file of its content store for a blob, as it takes those of other namespaces.
+func (b *BlobWriter) addToContentStore(ctx context.Context, tx *bolt.Tx, d digest.Digest, labels map[string]string) error {
 	if err := syncPath(filepath.Dir(b.store.blobPath(d))); err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func (b *BlobWriter) adopt(ctx context.Context, tx *bolt.Tx, d digest.Digest, la
 	if err := w.Commit(ctx, b.size, d, content.WithLabels(labels)); err != nil {
 		return err
 	}
-	return b.store.seal(tx, d)
+	return b.store.putCurrentFingerprint(tx, d)
 }
 
 // Close throws the blob away unless it was committed. Later calls do nothing.

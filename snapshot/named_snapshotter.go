@@ -11,14 +11,14 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// tree is the snapshotter that workspaces and the unpacker use. Each call is one metadata transaction: between two
-// transactions another process could collect what the first one made.
-type tree struct {
+// namedSnapshotter is the snapshotter that workspaces and the unpacker use. Each call is one metadata transaction:
+// between two transactions another process could collect what the first one made.
+type namedSnapshotter struct {
 	snapshots.Snapshotter // containerd's metadata
 	store                 *Store
 }
 
-func (t *tree) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) (mounts []mount.Mount, err error) {
+func (t *namedSnapshotter) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) (mounts []mount.Mount, err error) {
 	err = t.store.transact(ctx, func(ctx context.Context, _ *bolt.Tx) (err error) {
 		mounts, err = t.Snapshotter.Prepare(ctx, key, parent, opts...)
 		return err
@@ -26,10 +26,10 @@ func (t *tree) Prepare(ctx context.Context, key, parent string, opts ...snapshot
 	if err != nil {
 		return nil, err
 	}
-	return mounts, inheritRoot(mounts)
+	return mounts, copyRootMetadata(mounts)
 }
 
-func (t *tree) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) (mounts []mount.Mount, err error) {
+func (t *namedSnapshotter) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) (mounts []mount.Mount, err error) {
 	err = t.store.transact(ctx, func(ctx context.Context, _ *bolt.Tx) (err error) {
 		mounts, err = t.Snapshotter.View(ctx, key, parent, opts...)
 		return err
@@ -38,7 +38,7 @@ func (t *tree) View(ctx context.Context, key, parent string, opts ...snapshots.O
 }
 
 // Commit freezes key as name. The tree is on disk before the database names it.
-func (t *tree) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
+func (t *namedSnapshotter) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
 	mounts, err := t.Mounts(ctx, key)
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (t *tree) Commit(ctx context.Context, name, key string, opts ...snapshots.O
 	if err != nil {
 		return err
 	}
-	usage, err := t.store.settle(ctx, upper)
+	usage, err := t.store.syncTree(ctx, upper)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (t *tree) Commit(ctx context.Context, name, key string, opts ...snapshots.O
 }
 
 // Remove removes key at once. Containerd's metadata would leave the files to the next collection.
-func (t *tree) Remove(ctx context.Context, key string) error {
+func (t *namedSnapshotter) Remove(ctx context.Context, key string) error {
 	// The files of what is not frozen go first: on a full disk that makes the room that the transaction needs.
 	if err := t.discardFiles(ctx, key); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (t *tree) Remove(ctx context.Context, key string) error {
 		if err := t.Snapshotter.Remove(ctx, key); err != nil {
 			return err
 		}
-		id, err = t.store.ms.remove(ctx, name)
+		id, err = t.store.snapshotterDB.remove(ctx, name)
 		return err
 	})
 	if err != nil {
@@ -76,7 +76,7 @@ func (t *tree) Remove(ctx context.Context, key string) error {
 	return t.store.discardNumber(id)
 }
 
-func (t *tree) discardFiles(ctx context.Context, key string) error {
+func (t *namedSnapshotter) discardFiles(ctx context.Context, key string) error {
 	var name string
 	err := t.store.meta.View(func(tx *bolt.Tx) error {
 		name = backendName(tx, key)
@@ -86,7 +86,7 @@ func (t *tree) discardFiles(ctx context.Context, key string) error {
 		return err
 	}
 	var id string
-	err = t.store.ms.WithTransaction(ctx, false, func(ctx context.Context) error {
+	err = t.store.snapshotterDB.WithTransaction(ctx, false, func(ctx context.Context) error {
 		number, info, _, err := storage.GetInfo(ctx, name)
 		if info.Kind == snapshots.KindActive {
 			id = number
@@ -100,15 +100,17 @@ func (t *tree) discardFiles(ctx context.Context, key string) error {
 }
 
 // discardNumber removes the directory of a snapshot's number.
-func (s *Store) discardNumber(id string) error { return s.discard(filepath.Join(s.ms.dirs, id)) }
+func (s *Store) discardNumber(id string) error {
+	return s.discard(filepath.Join(s.snapshotterDB.dirs, id))
+}
 
-// inheritRoot gives the new root directory what it would lose: overlayfs shows the upper root's mode, and a new one
+// copyRootMetadata gives the new root directory what it would lose: overlayfs shows the upper root's mode, and a new one
 // depends on the umask.
-func inheritRoot(mounts []mount.Mount) error {
+func copyRootMetadata(mounts []mount.Mount) error {
 	upper, err := upperOf(mounts)
 	if err != nil {
 		return err
 	}
 	lower, _, _ := strings.Cut(option(mounts[0], "lowerdir="), ":")
-	return inherit(upper, lower)
+	return copyMetadata(upper, lower)
 }

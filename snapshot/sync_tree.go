@@ -17,9 +17,9 @@ import (
 // but it waits for what all other programs have written.
 const fewPaths = 32
 
-// settle puts a tree that nobody writes to on disk, and measures it.
-func (s *Store) settle(ctx context.Context, dir string) (snapshots.Usage, error) {
-	t, err := survey(ctx, dir)
+// syncTree puts a tree that nobody writes to on disk, and measures it.
+func (s *Store) syncTree(ctx context.Context, dir string) (snapshots.Usage, error) {
+	t, err := measureTree(ctx, dir)
 	if err != nil {
 		return t.usage, fmt.Errorf("measure: %w", err)
 	}
@@ -29,18 +29,18 @@ func (s *Store) settle(ctx context.Context, dir string) (snapshots.Usage, error)
 	return t.usage, t.sync()
 }
 
-// footprint is what a tree takes on disk.
-type footprint struct {
-	usage snapshots.Usage
-	paths []string // of files and directories
-	many  bool     // paths are not all
-	links map[uint64]bool
+// treeSize is what a tree takes on disk.
+type treeSize struct {
+	usage     snapshots.Usage
+	paths     []string // of files and directories
+	many      bool     // paths are not all
+	hardLinks map[uint64]bool
 }
 
-// survey walks a tree of one file system. A step can make paths longer than those from here: what they lead to counts
-// nothing, and cannot be synced by its name.
-func survey(ctx context.Context, dir string) (footprint, error) {
-	t := footprint{links: map[uint64]bool{}}
+// measureTree walks a tree of one file system. A step can make paths longer than those from here: what they lead to
+// counts nothing, and cannot be synced by its name.
+func measureTree(ctx context.Context, dir string) (treeSize, error) {
+	t := treeSize{hardLinks: map[uint64]bool{}}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -57,7 +57,7 @@ func survey(ctx context.Context, dir string) (footprint, error) {
 	return t, err
 }
 
-func (t *footprint) add(path string, d fs.DirEntry) error {
+func (t *treeSize) add(path string, d fs.DirEntry) error {
 	info, err := d.Info()
 	if err != nil {
 		return err
@@ -68,10 +68,10 @@ func (t *footprint) add(path string, d fs.DirEntry) error {
 	}
 	st := info.Sys().(*syscall.Stat_t)
 	if st.Nlink > 1 && !d.IsDir() {
-		if t.links[st.Ino] {
+		if t.hardLinks[st.Ino] {
 			return nil
 		}
-		t.links[st.Ino] = true
+		t.hardLinks[st.Ino] = true
 	}
 	t.usage.Inodes++
 	t.usage.Size += st.Blocks * statBlock
@@ -79,7 +79,7 @@ func (t *footprint) add(path string, d fs.DirEntry) error {
 }
 
 // sync puts a tree of few paths on disk.
-func (t *footprint) sync() error {
+func (t *treeSize) sync() error {
 	for _, path := range t.paths {
 		if err := syncPath(path); err != nil {
 			return err

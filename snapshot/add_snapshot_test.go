@@ -102,7 +102,7 @@ func TestALayerThatOnlyTheSnapshotterKnowsIsTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = s.transact(ctx, func(ctx context.Context, _ *bolt.Tx) error {
-			if err := s.adopt(ctx, "sha256:layer", "", &adoption{upper: filepath.Join(dir, "fs")}); err != nil {
+			if err := s.addSnapshot(ctx, "sha256:layer", "", &newTree{upper: filepath.Join(dir, "fs")}); err != nil {
 				return err
 			}
 			return killed
@@ -168,7 +168,7 @@ func TestSurveyMeasuresAsContainerdDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := survey(t.Context(), dir)
+	got, err := measureTree(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestSurveyMeasuresAsContainerdDoes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, err = survey(t.Context(), dir); err != nil || !got.many {
+	if got, err = measureTree(t.Context(), dir); err != nil || !got.many {
 		t.Errorf("many %v, %v", got.many, err)
 	}
 }

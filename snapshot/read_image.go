@@ -43,14 +43,14 @@ func (i image) isSkipped(d digest.Digest) bool {
 // configLabel is the label by which containerd's unpacker has a manifest keep its config.
 const configLabel = "containerd.io/gc.ref.content.config"
 
-type link struct {
+type gcLabel struct {
 	from      digest.Digest
 	label, to string
 }
 
-// links are the labels that keep the image with its manifest. Those of the layers are set with the config's.
-func (i image) links() []link {
-	return []link{
+// gcLabels are the labels that keep the image with its manifest. Those of the layers are set with the config's.
+func (i image) gcLabels() []gcLabel {
+	return []gcLabel{
 		{i.manifest.Digest, configLabel, i.config.Digest.String()},
 		{i.config.Digest, snapshotRef, i.chain},
 	}

@@ -14,19 +14,19 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// blobs is containerd's content store for many processes. An unfinished blob belongs to its lease: containerd knows
-// within one process only who writes to it, so two processes must not write to the same.
-type blobs struct {
+// contentStore is containerd's content store for many processes. An unfinished blob belongs to its lease: containerd
+// knows within one process only who writes to it, so two processes must not write to the same.
+type contentStore struct {
 	inner content.Store
 	store *Store
 }
 
-func (b *blobs) Info(ctx context.Context, d digest.Digest) (content.Info, error) {
+func (b *contentStore) Info(ctx context.Context, d digest.Digest) (content.Info, error) {
 	return b.inner.Info(b.store.Context(ctx), d)
 }
 
 // Update costs no transaction where it would change nothing but the time.
-func (b *blobs) Update(ctx context.Context, info content.Info, fields ...string) (content.Info, error) {
+func (b *contentStore) Update(ctx context.Context, info content.Info, fields ...string) (content.Info, error) {
 	if now, err := b.Info(ctx, info.Digest); err == nil && hasLabels(now.Labels, info.Labels, fields) {
 		return now, nil
 	}
@@ -45,26 +45,26 @@ func hasLabels(have, want map[string]string, fields []string) bool {
 	return len(fields) > 0
 }
 
-func (b *blobs) Walk(ctx context.Context, fn content.WalkFunc, filters ...string) error {
+func (b *contentStore) Walk(ctx context.Context, fn content.WalkFunc, filters ...string) error {
 	return b.inner.Walk(b.store.Context(ctx), fn, filters...)
 }
 
-func (b *blobs) Delete(ctx context.Context, d digest.Digest) error {
+func (b *contentStore) Delete(ctx context.Context, d digest.Digest) error {
 	return b.inner.Delete(b.store.Context(ctx), d)
 }
 
-func (b *blobs) ReaderAt(ctx context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
+func (b *contentStore) ReaderAt(ctx context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
 	return b.inner.ReaderAt(b.store.Context(ctx), desc)
 }
 
-func (b *blobs) Status(ctx context.Context, ref string) (content.Status, error) {
+func (b *contentStore) Status(ctx context.Context, ref string) (content.Status, error) {
 	st, err := b.inner.Status(b.store.Context(ctx), ownRef(ctx, ref))
 	st.Ref = ref
 	return st, err
 }
 
 // ListStatuses lists what the lease of ctx has under way; of the filters, those on ref see the names with its id.
-func (b *blobs) ListStatuses(ctx context.Context, filters ...string) ([]content.Status, error) {
+func (b *contentStore) ListStatuses(ctx context.Context, filters ...string) ([]content.Status, error) {
 	all, err := b.inner.ListStatuses(b.store.Context(ctx), filters...)
 	if err != nil {
 		return nil, err
@@ -79,12 +79,12 @@ func (b *blobs) ListStatuses(ctx context.Context, filters ...string) ([]content.
 	return own, nil
 }
 
-func (b *blobs) Abort(ctx context.Context, ref string) error {
+func (b *contentStore) Abort(ctx context.Context, ref string) error {
 	return b.inner.Abort(b.store.Context(ctx), ownRef(ctx, ref))
 }
 
 // Writer begins or resumes an unfinished blob of the lease. A blob of that digest that has changed is replaced.
-func (b *blobs) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+func (b *contentStore) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
 	var o content.WriterOpts
 	for _, opt := range opts {
 		if err := opt(&o); err != nil {
@@ -96,27 +96,27 @@ func (b *blobs) Writer(ctx context.Context, opts ...content.WriterOpt) (content.
 		return nil, fmt.Errorf("write blob: %w", err)
 	}
 	ctx = lease.Context(ctx)
-	if err := b.store.heal(ctx, o.Desc.Digest); err != nil {
+	if err := b.store.removeIfChanged(ctx, o.Desc.Digest); err != nil {
 		return nil, err
 	}
 	w, err := b.inner.Writer(ctx, content.WithRef(ownRef(ctx, o.Ref)), content.WithDescriptor(o.Desc))
 	if err != nil {
 		return nil, err
 	}
-	return &blobWriter{Writer: w, blobs: b, lease: lease.id, ref: o.Ref}, nil
+	return &contentWriter{Writer: w, blobs: b, lease: lease.id, ref: o.Ref}, nil
 }
 
 func ownRef(ctx context.Context, ref string) string { return leaseID(ctx) + "/" + ref }
 
-// blobWriter commits the blob and its seal in one transaction.
-type blobWriter struct {
+// contentWriter commits the blob and its fingerprint in one transaction.
+type contentWriter struct {
 	content.Writer
-	blobs *blobs
+	blobs *contentStore
 	lease string
 	ref   string
 }
 
-func (w *blobWriter) Status() (content.Status, error) {
+func (w *contentWriter) Status() (content.Status, error) {
 	st, err := w.Writer.Status()
 	st.Ref = w.ref
 	return st, err
@@ -124,7 +124,7 @@ func (w *blobWriter) Status() (content.Status, error) {
 
 // Commit makes the blob whole and closes the writer, also after an error. One that turns out to be another than expected
 // is thrown away, not resumed.
-func (w *blobWriter) Commit(ctx context.Context, size int64, expected digest.Digest, opts ...content.Opt) error {
+func (w *contentWriter) Commit(ctx context.Context, size int64, expected digest.Digest, opts ...content.Opt) error {
 	ctx = leases.WithLease(w.blobs.store.Context(ctx), w.lease)
 	err := w.commit(ctx, size, expected, opts)
 	if err == nil || errdefs.IsAlreadyExists(err) {
@@ -134,20 +134,20 @@ func (w *blobWriter) Commit(ctx context.Context, size int64, expected digest.Dig
 	return errors.Join(err, w.Close(), ignoreMissing(w.blobs.Abort(ctx, w.ref)))
 }
 
-func (w *blobWriter) commit(ctx context.Context, size int64, expected digest.Digest, opts []content.Opt) error {
+func (w *contentWriter) commit(ctx context.Context, size int64, expected digest.Digest, opts []content.Opt) error {
 	// The blob is synced before the transaction, which then has little to wait for.
 	if s, ok := w.Writer.(content.Syncer); ok {
 		if err := s.Sync(); err != nil {
 			return err
 		}
 	}
-	if err := w.blobs.store.heal(ctx, expected); err != nil {
+	if err := w.blobs.store.removeIfChanged(ctx, expected); err != nil {
 		return err
 	}
 	return w.blobs.store.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
 		if err := w.Writer.Commit(ctx, size, expected, opts...); err != nil {
 			return err
 		}
-		return w.blobs.store.seal(tx, w.Writer.Digest())
+		return w.blobs.store.putCurrentFingerprint(tx, w.Writer.Digest())
 	})
 }

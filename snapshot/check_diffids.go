@@ -11,8 +11,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// checkDiffIDs fails unless every layer that is not skipped has the diff-id that the config tells. The unpacker compares only what it unpacks,
-// and not a blob that claims to be a layer whose snapshot is there. The error is a *layerError.
+// checkDiffIDs fails unless every layer that is not skipped has the diff-id that the config tells. The unpacker
+// compares only what it unpacks, and not a blob that claims to be a layer whose snapshot is there. The error is a
+// *layerError.
 func (s *Store) checkDiffIDs(ctx context.Context, image image) error {
 	for i, layer := range image.layers {
 		if i < image.skipped {

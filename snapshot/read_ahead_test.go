@@ -14,7 +14,7 @@ import (
 
 func TestReadAheadGivesTheSameBytes(t *testing.T) {
 	for name, size := range map[string]int{
-		"nothing": 0, "a byte": 1, "a piece": aheadPiece, "a byte more": aheadPiece + 1, "more than is read ahead": 3*aheadPieces*aheadPiece + 7,
+		"nothing": 0, "a byte": 1, "a piece": readAheadPiece, "a byte more": readAheadPiece + 1, "more than is read ahead": 3*readAheadPieces*readAheadPiece + 7,
 	} {
 		want := make([]byte, size)
 		random := rand.NewChaCha8([32]byte{1})
@@ -36,7 +36,7 @@ func TestReadAheadGivesTheSameBytes(t *testing.T) {
 
 func TestReadAheadGivesAnErrorBehindTheBytesBeforeIt(t *testing.T) {
 	bad := errors.New("bad")
-	a := readAhead(t.Context(), io.MultiReader(bytes.NewReader(make([]byte, aheadPiece+5)), iotest.ErrReader(bad)))
+	a := readAhead(t.Context(), io.MultiReader(bytes.NewReader(make([]byte, readAheadPiece+5)), iotest.ErrReader(bad)))
 	defer a.Close()
 	for range 2 { // and stays at it
 		n, err := io.Copy(io.Discard, a)
@@ -47,17 +47,17 @@ func TestReadAheadGivesAnErrorBehindTheBytesBeforeIt(t *testing.T) {
 }
 
 func TestReadAheadEndsWithItsContextAndWithItsReader(t *testing.T) {
-	for name, end := range map[string]func(a *ahead, cancel func()){
-		"closed before it is read": func(*ahead, func()) {},
-		"closed in the middle":     func(a *ahead, _ func()) { _, _ = io.CopyN(io.Discard, a, aheadPiece/2) },
-		"canceled": func(a *ahead, cancel func()) {
+	for name, end := range map[string]func(a *readAheadReader, cancel func()){
+		"closed before it is read": func(*readAheadReader, func()) {},
+		"closed in the middle":     func(a *readAheadReader, _ func()) { _, _ = io.CopyN(io.Discard, a, readAheadPiece/2) },
+		"canceled": func(a *readAheadReader, cancel func()) {
 			cancel()
 			if _, err := io.Copy(io.Discard, a); !errors.Is(err, context.Canceled) {
 				t.Errorf("canceled: %v", err)
 			}
 		},
-		"canceled when all is read ahead": func(a *ahead, cancel func()) {
-			for len(a.full) < aheadPieces {
+		"canceled when all is read ahead": func(a *readAheadReader, cancel func()) {
+			for len(a.full) < readAheadPieces {
 				continue
 			}
 			cancel()

@@ -9,25 +9,25 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// names is containerd's image store. What loses its name is kept for the builds that run.
-type names struct {
+// imageNames is containerd's image store. What loses its name is kept for the builds that run.
+type imageNames struct {
 	images.Store
 	store *Store
 }
 
-func (n *names) Get(ctx context.Context, name string) (images.Image, error) {
+func (n *imageNames) Get(ctx context.Context, name string) (images.Image, error) {
 	return n.Store.Get(n.store.Context(ctx), name)
 }
 
-func (n *names) List(ctx context.Context, filters ...string) ([]images.Image, error) {
+func (n *imageNames) List(ctx context.Context, filters ...string) ([]images.Image, error) {
 	return n.Store.List(n.store.Context(ctx), filters...)
 }
 
-func (n *names) Create(ctx context.Context, image images.Image) (images.Image, error) {
+func (n *imageNames) Create(ctx context.Context, image images.Image) (images.Image, error) {
 	return n.Store.Create(n.store.Context(ctx), image)
 }
 
-func (n *names) Update(ctx context.Context, image images.Image, fields ...string) (updated images.Image, err error) {
+func (n *imageNames) Update(ctx context.Context, image images.Image, fields ...string) (updated images.Image, err error) {
 	err = n.store.transact(n.store.Context(ctx), func(ctx context.Context, _ *bolt.Tx) (err error) {
 		if err = n.retain(ctx, image.Name); err != nil {
 			return err
@@ -38,7 +38,7 @@ func (n *names) Update(ctx context.Context, image images.Image, fields ...string
 	return updated, err
 }
 
-func (n *names) Delete(ctx context.Context, name string, opts ...images.DeleteOpt) error {
+func (n *imageNames) Delete(ctx context.Context, name string, opts ...images.DeleteOpt) error {
 	return n.store.transact(n.store.Context(ctx), func(ctx context.Context, _ *bolt.Tx) error {
 		if err := n.retain(ctx, name); err != nil {
 			return err
@@ -47,7 +47,7 @@ func (n *names) Delete(ctx context.Context, name string, opts ...images.DeleteOp
 	})
 }
 
-func (n *names) retain(ctx context.Context, name string) error {
+func (n *imageNames) retain(ctx context.Context, name string) error {
 	image, err := n.Store.Get(ctx, name)
 	if errdefs.IsNotFound(err) {
 		return nil
@@ -55,5 +55,5 @@ func (n *names) retain(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return n.store.retain(ctx, resources("", []digest.Digest{image.Target.Digest}))
+	return n.store.addToAllLeases(ctx, resources("", []digest.Digest{image.Target.Digest}))
 }

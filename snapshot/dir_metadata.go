@@ -9,11 +9,11 @@ import (
 	"github.com/containerd/continuity/sysx"
 )
 
-// inherit copies owner, mode, extended attributes and time of the directory from to the directory to. Without from,
+// copyMetadata copies owner, mode, extended attributes and time of the directory from to the directory to. Without from,
 // to belongs to root, has mode 0755 and the time zero, whatever the umask and clock.
-func inherit(to, from string) error {
+func copyMetadata(to, from string) error {
 	if from == "" {
-		return plain(to)
+		return setDefaultMetadata(to)
 	}
 	info, err := os.Lstat(from)
 	if err != nil {
@@ -32,7 +32,7 @@ func inherit(to, from string) error {
 	return os.Chtimes(to, info.ModTime(), info.ModTime())
 }
 
-func plain(dir string) error {
+func setDefaultMetadata(dir string) error {
 	if err := os.Lchown(dir, 0, 0); err != nil {
 		return err
 	}

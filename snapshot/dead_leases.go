@@ -16,15 +16,16 @@ type deadLease struct {
 	lock *os.File
 }
 
-// reap ends the leases of dead processes and collects what they kept. Without any it reads one directory. A lease that
-// cannot be ended, because a process in it outlives its killing, stays with all it keeps: it must not lock others out.
-func (s *Store) reap(ctx context.Context) error {
+// endDeadLeases ends the leases of dead processes and collects what they kept. Without any it reads one directory. A
+// lease that cannot be ended, because a process in it outlives its killing, stays with all it keeps: it must not lock
+// others out.
+func (s *Store) endDeadLeases(ctx context.Context) error {
 	dead, err := s.deadLeases()
 	if err != nil {
 		return err
 	}
 	for _, d := range dead {
-		if err := s.reapLease(ctx, d); err != nil {
+		if err := s.endDeadLease(ctx, d); err != nil {
 			s.warn(fmt.Errorf("store %s: leave lease %s of a dead process for later: %w", s.root, d.id, err))
 		}
 	}
@@ -42,7 +43,7 @@ func (s *Store) reap(ctx context.Context) error {
 	return s.emptyTrash(ctx)
 }
 
-func (s *Store) reapLease(ctx context.Context, d deadLease) error {
+func (s *Store) endDeadLease(ctx context.Context, d deadLease) error {
 	if s.opts.Reap != nil {
 		if err := s.opts.Reap(ctx, s.path("leases", d.id)); err != nil {
 			return errors.Join(err, d.lock.Close())

@@ -10,20 +10,20 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// keep adds snapshots and blobs to the lease of ctx. If one of them is gone, none is added.
-func (s *Store) keep(ctx context.Context, snapshot string, blobs ...digest.Digest) error {
+// addToLease adds snapshots and blobs to the lease of ctx. If one of them is gone, none is added.
+func (s *Store) addToLease(ctx context.Context, snapshot string, blobs ...digest.Digest) error {
 	lease := leases.Lease{ID: leaseID(ctx)}
 	return s.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
-		if err := present(tx, snapshot, blobs); err != nil {
+		if err := checkPresent(tx, snapshot, blobs); err != nil {
 			return err
 		}
-		return s.addTo(ctx, lease, resources(snapshot, blobs))
+		return s.addResources(ctx, lease, resources(snapshot, blobs))
 	})
 }
 
-// retain adds what is about to lose its name to every lease, so that a build that read the name keeps what it uses. It
-// belongs into the transaction that removes the name. Leases of dead processes are ended by the next Open.
-func (s *Store) retain(ctx context.Context, what []leases.Resource) error {
+// addToAllLeases adds what is about to lose its name to every lease, so that a build that read the name keeps what it
+// uses. It belongs into the transaction that removes the name. Leases of dead processes are ended by the next Open.
+func (s *Store) addToAllLeases(ctx context.Context, what []leases.Resource) error {
 	if len(what) == 0 {
 		return nil
 	}
@@ -32,14 +32,14 @@ func (s *Store) retain(ctx context.Context, what []leases.Resource) error {
 		return err
 	}
 	for _, lease := range all {
-		if err := s.addTo(ctx, lease, what); err != nil {
+		if err := s.addResources(ctx, lease, what); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Store) addTo(ctx context.Context, lease leases.Lease, what []leases.Resource) error {
+func (s *Store) addResources(ctx context.Context, lease leases.Lease, what []leases.Resource) error {
 	for _, r := range what {
 		if err := s.leases.AddResource(ctx, lease, r); err != nil {
 			return err
@@ -59,8 +59,8 @@ func resources(snapshot string, blobs []digest.Digest) []leases.Resource {
 	return all
 }
 
-// present fails with ErrNotFound for the first that is missing.
-func present(tx *bolt.Tx, snapshot string, blobs []digest.Digest) error {
+// checkPresent fails with ErrNotFound for the first that is missing.
+func checkPresent(tx *bolt.Tx, snapshot string, blobs []digest.Digest) error {
 	if snapshot != "" && backendName(tx, snapshot) == "" {
 		return fmt.Errorf("snapshot %s: %w", snapshot, errdefs.ErrNotFound)
 	}

@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookup finds the directory that a stack of upper directories, the topmost first, shows at path; "" if it shows none. It
-// follows no link. xattr is the store's opaqueXattr.
-func lookup(stack []string, path, xattr string) (string, error) {
+// findDir finds the directory that a stack of upper directories, the topmost first, shows at path; "" if it shows none.
+// It follows no link. xattr is the store's opaqueXattr.
+func findDir(stack []string, path, xattr string) (string, error) {
 	for _, upper := range stack {
-		found, last, err := lookupIn(upper, path, xattr)
+		found, last, err := findDirIn(upper, path, xattr)
 		if err != nil || found != "" || last {
 			return found, err
 		}
@@ -23,8 +23,8 @@ func lookup(stack []string, path, xattr string) (string, error) {
 	return "", nil
 }
 
-// lookupIn looks into one upper directory; last means that it hides the path of those below.
-func lookupIn(upper, path, xattr string) (found string, last bool, err error) {
+// findDirIn looks into one upper directory; last means that it hides the path of those below.
+func findDirIn(upper, path, xattr string) (found string, last bool, err error) {
 	dir := upper
 	for _, elem := range append([]string{"."}, strings.Split(path, "/")...) {
 		dir = filepath.Join(dir, elem)

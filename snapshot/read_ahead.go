@@ -8,13 +8,14 @@ import (
 
 // What one reader reads ahead: enough that both sides rarely wait for each other, and no more for a longer stream.
 const (
-	aheadPieces = 4
-	aheadPiece  = 256 << 10 // bytes
+	readAheadPieces = 4
+	readAheadPiece  = 256 << 10 // bytes
 )
 
-// ahead reads from another reader in a goroutine of its own, so that what takes the bytes and what makes them run at the
-// same time. Errors come in their place, behind the bytes before them. It is read by one goroutine, which closes it.
-type ahead struct {
+// readAheadReader reads from another reader in a goroutine of its own, so that what takes the bytes and what makes them
+// run at the same time. Errors come in their place, behind the bytes before them. It is read by one goroutine, which
+// closes it.
+type readAheadReader struct {
 	full chan piece
 	free chan []byte
 	stop context.CancelCauseFunc
@@ -30,10 +31,10 @@ type piece struct {
 	err  error // behind the data
 }
 
-// readAhead begins to read r, which nobody else may use until the ahead is closed. When ctx ends, so does what is read.
-func readAhead(ctx context.Context, r io.Reader) *ahead {
-	a := &ahead{full: make(chan piece, aheadPieces+1), free: make(chan []byte, aheadPieces)}
-	for range aheadPieces {
+// readAhead begins to read r, which nobody else may use until the reader is closed. When ctx ends, so does what is read.
+func readAhead(ctx context.Context, r io.Reader) *readAheadReader {
+	a := &readAheadReader{full: make(chan piece, readAheadPieces+1), free: make(chan []byte, readAheadPieces)}
+	for range readAheadPieces {
 		a.free <- nil
 	}
 	ctx, a.stop = context.WithCancelCause(ctx)
@@ -48,7 +49,7 @@ func readAhead(ctx context.Context, r io.Reader) *ahead {
 }
 
 // next reads a piece as soon as there is a free one.
-func (a *ahead) next(ctx context.Context, r io.Reader) piece {
+func (a *readAheadReader) next(ctx context.Context, r io.Reader) piece {
 	select {
 	case <-ctx.Done():
 		return piece{err: context.Cause(ctx)}
@@ -57,9 +58,9 @@ func (a *ahead) next(ctx context.Context, r io.Reader) piece {
 			return piece{err: context.Cause(ctx)}
 		}
 		if data == nil {
-			data = make([]byte, aheadPiece)
+			data = make([]byte, readAheadPiece)
 		}
-		return fillPiece(data[:aheadPiece], r)
+		return fillPiece(data[:readAheadPiece], r)
 	}
 }
 
@@ -75,7 +76,7 @@ func fillPiece(data []byte, r io.Reader) piece {
 }
 
 // Read waits for the other side, which sees the end of its context between two pieces.
-func (a *ahead) Read(p []byte) (int, error) {
+func (a *readAheadReader) Read(p []byte) (int, error) {
 	for len(a.rest) == 0 {
 		if a.err != nil {
 			return 0, a.err
@@ -92,7 +93,7 @@ func (a *ahead) Read(p []byte) (int, error) {
 }
 
 // Close ends the goroutine and waits for it.
-func (a *ahead) Close() error {
+func (a *readAheadReader) Close() error {
 	a.stop(io.ErrClosedPipe)
 	a.done.Wait()
 	a.rest, a.err = nil, io.ErrClosedPipe
