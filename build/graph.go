@@ -112,14 +112,17 @@ func (s *session) image(ctx context.Context, ref plan.ImageRef) (*base.Image, er
 func (s *session) solve(ctx context.Context) (results []*solve.Result, err error) {
 	s.group, ctx = errgroup.WithContext(ctx)
 	host := &host{session: s, packed: s.packedNodes(), layerIsEnough: s.layerOnlyNodes()}
-	solver := &solve.Solver{
-		Store: s.store, Cache: s.cache, Slots: s.slots, Events: &s.events, Runtime: s.opts.Runtime, Scratch: s.lease.Dir(), Build: host,
-	}
 	s.group.Go(func() (err error) {
-		results, err = solver.Solve(ctx, s.graph)
+		results, err = s.solver(host).Solve(ctx, s.graph)
 		return err
 	})
 	return results, s.group.Wait()
+}
+
+func (s *session) solver(h *host) *solve.Solver {
+	return &solve.Solver{
+		Store: s.store, Cache: s.cache, Slots: s.slots, Events: &s.events, Runtime: s.opts.Runtime, Scratch: s.lease.Dir(), Build: h,
+	}
 }
 
 // host is what a session does for its solver.

@@ -48,7 +48,7 @@ func (f *Finder) Find(ctx context.Context, ref, platform string) (*Image, error)
 		if err != nil {
 			return nil, err
 		}
-		return img, img.read(ctx, f)
+		return img, img.read(ctx, f, ref)
 	})
 }
 
@@ -180,7 +180,7 @@ func (f *Finder) lazyFetcher(named reference.Named) remotes.Fetcher {
 // fromLayout takes an image of an OCI layout: DIR, DIR:TAG or DIR@DIGEST.
 func (f *Finder) fromLayout(ctx context.Context, ref string, platform platforms.MatchComparer) (*Image, error) {
 	dir, selector := cutSelector(ref)
-	target, err := export.LoadLayout(ctx, f.importing(ref), dir, selector)
+	target, err := export.LoadLayout(ctx, f.importing("oci-layout://"+ref), dir, selector)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +211,7 @@ func (f *Finder) fromArchive(ctx context.Context, path string, platform platform
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	list, err := export.LoadArchive(ctx, f.importing(path), file)
+	list, err := export.LoadArchive(ctx, f.importing("docker-archive://"+path), file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -69,21 +69,13 @@ func (st *step) findOrMake(ctx context.Context) (*Result, error) {
 	return st.make(ctx)
 }
 
-// find gives the result that is remembered; nil: there is none.
+// find gives the result that is remembered, and tells of it; nil: there is none.
 func (st *step) find(ctx context.Context) (*Result, error) {
 	if st.key == "" {
 		return nil, nil
 	}
-	found, err := st.Cache.Lookup(ctx, st.key, st.below.id())
-	if err != nil || len(found) == 0 {
-		return nil, err
-	}
-	var candidates []*Result
-	for _, f := range found {
-		candidates = append(candidates, st.newResult(st.node, st.below, st.key, f, true))
-	}
-	r, err := st.longest(ctx, st.node, candidates)
-	if err != nil {
+	r, err := st.lookup(ctx, st.node, st.below, st.key)
+	if err != nil || r == nil {
 		return nil, err
 	}
 	for _, s := range st.node.Steps {
