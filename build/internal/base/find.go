@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -34,7 +35,7 @@ type Finder struct {
 	found  once.Map[string, *Image]
 	layers sync.Map // foundLayer by digest
 	mu     sync.Mutex
-	asked  []*Image // a registry for them
+	pulled []*Image // those that have no name in the image store yet
 }
 
 // Find gives the image of a reference or address for a platform in full. It is found once.
@@ -56,7 +57,7 @@ func (f *Finder) Find(ctx context.Context, ref, platform string) (*Image, error)
 func (f *Finder) End(state event.State) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, img := range f.asked {
+	for _, img := range f.pulled {
 		img.endPull(state)
 	}
 }
@@ -155,10 +156,21 @@ func (f *Finder) fromRegistry(ctx context.Context, named reference.Named, platfo
 		return nil, err
 	}
 	img.fetcher = f.lazyFetcher(named)
+	f.addPulled(img)
+	return img, nil
+}
+
+func (f *Finder) addPulled(img *Image) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.asked = append(f.asked, img)
-	return img, nil
+	f.pulled = append(f.pulled, img)
+}
+
+// pulledLike lists the images that were pulled and are the same but for their name.
+func (f *Finder) pulledLike(img *Image) []*Image {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(f.pulled), func(other *Image) bool { return other.Manifest.Digest != img.Manifest.Digest })
 }
 
 // lazyFetcher asks the registry of a name only when something is fetched, and tells how far that is.

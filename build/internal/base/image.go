@@ -30,6 +30,7 @@ type Image struct {
 	Config   dockerspec.DockerOCIImage
 	Layers   []ocispec.Descriptor // from the lowest
 
+	finder  *Finder
 	label   string // what events call it
 	store   *snapshot.Store
 	events  *event.Emitter
@@ -47,7 +48,8 @@ func (i *Image) read(ctx context.Context, f *Finder, ref string) error {
 	if err != nil {
 		return err
 	}
-	i.Config, i.Layers, i.store, i.events, i.label = img.Image, img.Layers, f.Store, f.Events, cmp.Or(i.Name, ref)
+	i.Config, i.Layers, i.store, i.events = img.Image, img.Layers, f.Store, f.Events
+	i.finder, i.label = f, cmp.Or(i.Name, ref)
 	for _, desc := range i.Layers {
 		f.layers.Store(desc.Digest, foundLayer{i, desc})
 	}
@@ -81,18 +83,18 @@ func (i *Image) unpacking(layer digest.Digest, current, total int64, done bool) 
 	i.events.Emit(ev)
 }
 
-// named gives an image that was pulled its name, unless err says that it is not whole.
+// named gives an image that was pulled its name, and all others that were pulled of the same manifest, unless err says that
+// it is not whole.
 func (i *Image) named(ctx context.Context, err error) error {
-	if i.pulled == nil {
-		return err
+	for _, other := range i.finder.pulledLike(i) {
+		if err == nil {
+			err = remote.MarkSource(ctx, i.store.Content(), other.pulled, i.Layers...)
+		}
+		if err == nil {
+			err = image.SetName(ctx, i.store.Images(), other.Name, other.Target)
+		}
+		other.endPull(event.Outcome(ctx, err))
 	}
-	if err == nil {
-		err = remote.MarkSource(ctx, i.store.Content(), i.pulled, i.Layers...)
-	}
-	if err == nil {
-		err = image.SetName(ctx, i.store.Images(), i.Name, i.Target)
-	}
-	i.endPull(event.Outcome(ctx, err))
 	return err
 }
 
