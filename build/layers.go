@@ -114,7 +114,7 @@ func layerSource(n *plan.Node, id string) pack.Source {
 func (h *host) Pack(ctx context.Context, n *plan.Node, p solve.Placed) (empty bool, err error) {
 	c := h.compressions()[0]
 	keep := func(ctx context.Context, l pack.Layer) ([]snapshot.Change, error) {
-		return p.Keep(ctx, solve.Layer{Blob: l.Digest, Encoding: h.layers.Encoding(c), Waited: l.Waited})
+		return p.Keep(ctx, solve.Layer{Blob: l.Digest, Encoding: h.layers.Encoding(c), Record: h.layers.Key(p.ID, c), Waited: l.Waited})
 	}
 	l, err := h.layers.Place(ctx, layerSource(n, p.ID), c, pack.Placed{Dirs: p.Dirs, Changes: p.Changes, Notes: p.Notes, Keep: keep})
 	return l.Entries == 0, err

@@ -46,6 +46,7 @@ type Placed struct {
 type Layer struct {
 	Blob     digest.Digest
 	Encoding string
+	Record   string        // key
 	Waited   time.Duration // for its turn
 }
 

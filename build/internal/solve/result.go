@@ -79,7 +79,14 @@ func (s *solving) baseResult(ctx context.Context, n *plan.Node, base *plan.Base)
 		return r, err
 	}
 	other := s.newResult(n, nil, "", cache.Result{ID: made}, true)
-	return s.longest(ctx, n, []*Result{r, other})
+	unpacked, err := s.Store.Exists(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	if unpacked {
+		return s.longest(ctx, n, []*Result{r, other})
+	}
+	return s.longest(ctx, n, []*Result{other, r})
 }
 
 // unpack makes the tree of a result that has only a layer. Another process may do so at the same time: trees of one name

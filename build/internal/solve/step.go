@@ -202,7 +202,7 @@ func (l *layerOnly) keep(ctx context.Context, packed Layer) ([]snapshot.Change, 
 		}
 	}
 	l.result.Created, l.result.Seconds = now(), (time.Since(l.started) - packed.Waited).Seconds()
-	l.result.Encoding, l.result.Blob = packed.Encoding, packed.Blob
+	l.result.Encoding, l.result.Blob, l.result.Layer = packed.Encoding, packed.Blob, packed.Record
 	return l.records(l.result)
 }
 
