@@ -82,6 +82,9 @@ func newWorkshop(t *testing.T) *workshop {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
+	if _, err := os.Stat("/dev/shm"); err == nil {
+		t.Setenv("TMPDIR", "/dev/shm") // most of the time would go to syncing
+	}
 	w := &workshop{T: t, dir: t.TempDir(), root: t.TempDir(), outcomes: map[string]int{}}
 	w.runtime = findRuntime(t)
 	if busybox, err := exec.LookPath("busybox"); err != nil {
