@@ -35,7 +35,7 @@ func (st *step) obtain(ctx context.Context) (*Result, error) {
 	if st.node.NoCache {
 		return st.make(ctx)
 	}
-	if r, err := st.find(ctx); err != nil || r != nil {
+	if r, err := st.findCached(ctx); err != nil || r != nil {
 		return r, err
 	}
 	if _, err := st.below.Tree(ctx); err != nil { // before the lock: see the package
@@ -63,18 +63,15 @@ func (st *step) findOrMake(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
-	if r, err := st.find(ctx); err != nil || r != nil {
+	if r, err := st.findCached(ctx); err != nil || r != nil {
 		return r, err
 	}
 	return st.make(ctx)
 }
 
-// find gives the result that is remembered, and tells of it; nil: there is none.
-func (st *step) find(ctx context.Context) (*Result, error) {
-	if st.key == "" {
-		return nil, nil
-	}
-	r, err := st.lookup(ctx, st.node, st.below, st.key)
+// findCached is find in place of running the step, and tells so.
+func (st *step) findCached(ctx context.Context) (*Result, error) {
+	r, err := st.find(ctx)
 	if err != nil || r == nil {
 		return nil, err
 	}
@@ -82,6 +79,14 @@ func (st *step) find(ctx context.Context) (*Result, error) {
 		st.report(s, event.Event{State: event.Cached, Seconds: r.Seconds})
 	}
 	return r, nil
+}
+
+// find gives the result that is remembered; nil: there is none.
+func (st *step) find(ctx context.Context) (*Result, error) {
+	if st.key == "" {
+		return nil, nil
+	}
+	return st.lookup(ctx, st.node, st.below, st.key)
 }
 
 // make runs the step in a workspace on the tree below, freezes the workspace and remembers it. A step that fails or is
