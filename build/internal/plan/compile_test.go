@@ -298,11 +298,12 @@ func TestTriggersOfAnImageBringStagesIn(t *testing.T) {
 1 run make linux/amd64 on 0 = t 1/1 line 2
 2 base base linux/amd64
 3 COPY o / on 2 reads 1 = top 1/3 line 4
-4 COPY x / on 3 reads 0 = top 2/3 line 4
-linux/amd64 is 4 from base 2
+4 base files linux/amd64
+5 COPY x / on 3 reads 4 = top 2/3 line 4
+linux/amd64 is 5 from base 2
   + COPY o / 3
-  + COPY x / 4
-  ENV A=1 4
+  + COPY x / 5
+  ENV A=1 5
 `
 			if diff := cmp.Diff(want, graph(g)); diff != "" {
 				t.Errorf("graph (-want +got):\n%s", diff)
@@ -316,13 +317,13 @@ linux/amd64 is 4 from base 2
 			asked = append(asked, fmt.Sprintf("%s %s line %d", n.Name, n.Platform, n.Location[0].Start.Line))
 			ref, img := image(n.Name, n.Platform, func(c *dockerspec.DockerOCIImage) {
 				if n.Name == "base" {
-					c.Config.OnBuild = []string{"COPY --from=t o /", "COPY --from=tools x /"}
+					c.Config.OnBuild = []string{"COPY --from=t o /", "COPY --from=files x /"}
 				}
 			})
 			o.Images[ref] = img
 		}
 	}
-	if want := []string{"base linux/amd64 line 4", "tools linux/amd64 line 4"}; !slices.Equal(asked, want) {
+	if want := []string{"base linux/amd64 line 4", "files linux/amd64 line 4", "tools linux/amd64 line 1"}; !slices.Equal(asked, want) {
 		t.Errorf("asked for %q, want %q", asked, want)
 	}
 }
@@ -420,7 +421,7 @@ func TestAFileServesSeveralPlatformsAtOnce(t *testing.T) {
 	text := `ARG V=${TARGETARCH}
 FROM img AS a
 ARG V TARGETARCH
-ARG W=$TARGETARCH
+ARG W=$TARGETARCH X=$V
 ENV E=$V
 LABEL l=$W
 EXPOSE ${PORT:-80}
