@@ -90,7 +90,7 @@ var ErrLost = errors.New("its layer is gone")
 
 // Layer gives the layer of a result with a tree, or of one that is remembered. A later call waits for the first.
 func (b *Build) Layer(ctx context.Context, src Source, c compress.Compression) (Layer, error) {
-	return b.layers.Do(b.key(src.ID, c), func() (Layer, error) {
+	return b.layers.Do(b.Key(src.ID, c), func() (Layer, error) {
 		l, ok, err := b.find(ctx, src.ID, c)
 		if err != nil || ok {
 			return l, err
@@ -114,7 +114,7 @@ func (b *Build) Place(ctx context.Context, src Source, c compress.Compression, p
 		return b.fromPlaced(ctx, src, c, workers, p, time.Since(asked))
 	})
 	if err == nil && l.Entries > 0 {
-		_, err = b.layers.Do(b.key(src.ID, c), func() (Layer, error) { return l, nil })
+		_, err = b.layers.Do(b.Key(src.ID, c), func() (Layer, error) { return l, nil })
 	}
 	return l, b.failed(src, err)
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/containerd/platforms"
@@ -169,10 +170,10 @@ func (c *compiler) node(op Op, below *Node, reads []Source, noCache bool, step *
 	return n
 }
 
-// noCache tells whether the steps of a stage are to run again.
-func (c *compiler) noCache(stage string) bool {
+// noCache tells whether the steps of a stage are to run again. A stage can be named by its number, also where it has a name.
+func (c *compiler) noCache(st *Stage) bool {
 	return c.options.NoCache || slices.ContainsFunc(c.options.NoCacheStages, func(name string) bool {
-		return strings.EqualFold(name, stage)
+		return strings.EqualFold(name, st.Name) || name == strconv.Itoa(st.Index)
 	})
 }
 
@@ -197,7 +198,7 @@ func (c *compiler) warnUnused(p *Plan) {
 
 func (c *compiler) hasStage(name string) bool {
 	for i := range c.file.Stages {
-		if stageName(&c.file.Stages[i], i) == strings.ToLower(name) || fmt.Sprint(i) == name {
+		if stageName(&c.file.Stages[i], i) == strings.ToLower(name) || strconv.Itoa(i) == name {
 			return true
 		}
 	}

@@ -99,7 +99,7 @@ func (st *stage) remember(createdBy string) {
 // change puts an op on what the stage has come to.
 func (st *stage) change(op Op, cmd instructions.Command, createdBy string, reads ...Source) {
 	step := st.step(cmd)
-	st.top = st.node(op, st.top, reads, st.noCache(st.Name), &step)
+	st.top = st.node(op, st.top, reads, st.noCache(st.Stage), &step)
 	st.history = append(st.history, Entry{CreatedBy: createdBy, Line: step.Line, Step: step.ID, Node: st.top, Layer: true})
 }
 

@@ -86,15 +86,7 @@ func (st *step) find(ctx context.Context) (*Result, error) {
 	if st.key == "" {
 		return nil, nil
 	}
-	found, err := st.Cache.Lookup(ctx, st.key, st.below.id())
-	if err != nil || len(found) == 0 {
-		return nil, err
-	}
-	var candidates []*Result
-	for _, f := range found {
-		candidates = append(candidates, st.newResult(st.node, st.below, st.key, f, true))
-	}
-	return st.longest(ctx, st.node, candidates)
+	return st.lookup(ctx, st.node, st.below, st.key)
 }
 
 // make runs the step in a workspace on the tree below, freezes the workspace and remembers it. A step that fails or is
@@ -215,7 +207,7 @@ func (l *layerOnly) keep(ctx context.Context, packed Layer) ([]snapshot.Change, 
 		}
 	}
 	l.result.Created, l.result.Seconds = now(), (time.Since(l.started) - packed.Waited).Seconds()
-	l.result.Encoding, l.result.Blob = packed.Encoding, packed.Blob
+	l.result.Encoding, l.result.Blob, l.result.Layer = packed.Encoding, packed.Blob, packed.Record
 	return l.records(l.result)
 }
 

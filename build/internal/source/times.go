@@ -3,7 +3,9 @@ package source
 import (
 	"cmp"
 	"errors"
+	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"time"
 
@@ -69,4 +71,40 @@ func (c *copier) clampDir(name string, epoch unix.Timespec) error {
 		err = setTimeAt(dir, ".", epoch)
 	}
 	return errors.Join(err, dir.Close())
+}
+
+// touchedDirs are the directories of a root that entries of an archive go into, or that are made for them.
+type touchedDirs struct {
+	root  *root
+	names map[string]bool // canonical
+}
+
+// note is told of an entry before it is made. What is wrong with its path is said by whoever makes it.
+func (d *touchedDirs) note(entry string) {
+	parent, err := d.root.resolve(path.Dir(path.Clean("/" + entry)))
+	if err != nil {
+		return
+	}
+	for name := parent.path; ; name = path.Dir(name) {
+		d.names[name] = true
+		if _, _, err := d.root.look(name); err == nil || name == "." {
+			return
+		}
+	}
+}
+
+// left are those that are directories still: an entry may have taken the place of one.
+func (d *touchedDirs) left() ([]string, error) {
+	var names []string
+	for name := range d.names {
+		m, _, err := d.root.look(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || isNoDir(err):
+		case err != nil:
+			return nil, err
+		case m.isDir():
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }

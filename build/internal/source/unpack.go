@@ -20,7 +20,7 @@ import (
 // Extract unpacks a tar, also compressed, into dir as a build context: whiteout names in it are ordinary files, and all
 // is owned by the caller. Nothing is written outside dir. After an error the caller removes dir.
 func Extract(ctx context.Context, r io.Reader, dir string) error {
-	err := apply(ctx, r, dir, CopyOptions{}, archive.WithNoSameOwner())
+	err := apply(ctx, r, dir, nil, archive.WithNoSameOwner())
 	if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("not a tar archive, or a damaged one: %w", err)
 	}
@@ -68,14 +68,44 @@ func (c *copier) unpack(ctx context.Context, it *item, dest string) error {
 		return err
 	}
 	defer f.Close()
-	if err := apply(ctx, f, filepath.Join(c.dir, at.path), c.opts); err != nil {
+	if err := c.applyAt(ctx, f, at.path); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
 	return unchanged(f, &it.node.meta) // its digest may be remembered, and is then that of the archive as it was selected
 }
 
-// apply unpacks a tar stream into dir, with the owner and the latest time that how asks for.
-func apply(ctx context.Context, r io.Reader, dir string, how CopyOptions, opts ...archive.ApplyOpt) error {
+// applyAt unpacks a tar stream into the directory at a canonical path, with the owner and the latest time of the options.
+func (c *copier) applyAt(ctx context.Context, r io.Reader, at string) (err error) {
+	inner, err := openRoot(filepath.Join(c.dir, at))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, inner.Close()) }()
+	dirs := touchedDirs{root: inner, names: map[string]bool{}}
+	change := func(h *tar.Header) {
+		if c.opts.Owner != nil {
+			h.Uid, h.Gid = c.opts.Owner.UID, c.opts.Owner.GID
+		}
+		if c.opts.Epoch == nil {
+			return
+		}
+		if h.ModTime.After(*c.opts.Epoch) {
+			h.ModTime = *c.opts.Epoch
+		}
+		dirs.note(h.Name)
+	}
+	if err := apply(ctx, r, inner.Name(), change); err != nil {
+		return err
+	}
+	left, err := dirs.left()
+	for _, name := range left {
+		c.touched = append(c.touched, path.Join(at, name))
+	}
+	return err
+}
+
+// apply unpacks a tar stream into dir. Change, which may be nil, sees each header before its entry is made.
+func apply(ctx context.Context, r io.Reader, dir string, change func(*tar.Header), opts ...archive.ApplyOpt) error {
 	plain, err := decompress(r)
 	if err != nil {
 		return err
@@ -86,11 +116,8 @@ func apply(ctx context.Context, r io.Reader, dir string, how CopyOptions, opts .
 		archive.WithFilter(func(h *tar.Header) (bool, error) {
 			forget(last)
 			last = h
-			if how.Owner != nil {
-				h.Uid, h.Gid = how.Owner.UID, how.Owner.GID
-			}
-			if how.Epoch != nil && h.ModTime.After(*how.Epoch) {
-				h.ModTime = *how.Epoch
+			if change != nil {
+				change(h)
 			}
 			return h.Typeflag != tar.TypeXGlobalHeader, nil
 		}),
