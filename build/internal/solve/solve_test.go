@@ -196,6 +196,10 @@ func rememberLayers(ctx context.Context, t *testing.T, s *Solver, g *plan.Graph,
 	if err := errors.Join(blob.Commit(ctx, 7, d, nil), blob.Close()); err != nil {
 		t.Fatal(err)
 	}
+	layer := snapshot.Record{Key: "a layer", Blobs: []digest.Digest{d}}
+	if err := s.Store.PutRecord(ctx, layer); err != nil {
+		t.Fatal(err)
+	}
 	run := &solving{Solver: s, graph: g}
 	for range g.Nodes {
 		run.nodes = append(run.nodes, &running{})
@@ -206,7 +210,7 @@ func rememberLayers(ctx context.Context, t *testing.T, s *Solver, g *plan.Graph,
 			t.Fatal(err)
 		}
 		id := snapshot.NewName()
-		record, err := cache.Record(key, "", cache.Result{ID: id, Encoding: "plain", Blob: d})
+		record, err := cache.Record(key, "", cache.Result{ID: id, Encoding: "plain", Blob: d, Layer: layer.Key})
 		if err == nil {
 			err = s.Store.PutRecord(ctx, record)
 		}
