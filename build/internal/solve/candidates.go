@@ -68,11 +68,13 @@ func (s *solving) knownKey(ctx context.Context, n *plan.Node) (plan.Key, error) 
 func (s *solving) knownCopyKey(ctx context.Context, n *plan.Node, c *plan.Copy) (plan.Key, error) {
 	src := n.Reads[0]
 	if src.Kind != plan.FromNode {
-		d, err := op.Open(c, readable{solving: s, source: src}.open).Digest(ctx)
-		if err != nil {
-			return "", nil //nolint:nilerr // the node itself will say so
-		}
-		return c.Key(d), nil
+		return s.nodes[n.ID].copyKey.Get(func() (plan.Key, error) {
+			d, err := op.Open(c, readable{solving: s, source: src}.open).Digest(ctx)
+			if err != nil {
+				return "", nil //nolint:nilerr // the node itself will say so
+			}
+			return c.Key(d), nil
+		})
 	}
 	if src.Node == nil {
 		return "", nil

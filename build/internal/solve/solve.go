@@ -15,6 +15,7 @@ import (
 
 	"github.com/lbuild/lbuild/build/event"
 	"github.com/lbuild/lbuild/build/internal/cache"
+	"github.com/lbuild/lbuild/build/internal/once"
 	"github.com/lbuild/lbuild/build/internal/op"
 	"github.com/lbuild/lbuild/build/internal/plan"
 	"github.com/lbuild/lbuild/build/internal/source"
@@ -133,8 +134,9 @@ type solving struct {
 
 // running is a node on its way.
 type running struct {
-	done   chan struct{}
-	result *Result // set when done is closed
+	done    chan struct{}
+	result  *Result              // set when done is closed
+	copyKey once.Value[plan.Key] // of a COPY from a directory: each candidate below it asks for it
 }
 
 // all solves the nodes that are not known. On an error the results are those of the nodes that were done.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -26,6 +27,7 @@ type lostBuild struct {
 	*testing.T
 	store   *snapshot.Store
 	context string
+	opened  atomic.Int32 // times that the context was
 }
 
 var _ Build = (*lostBuild)(nil)
@@ -35,6 +37,7 @@ func (b *lostBuild) Unpack(context.Context, plan.ImageRef) (string, error) {
 }
 
 func (b *lostBuild) OpenDir(context.Context, plan.Source) (*source.Tree, error) {
+	b.opened.Add(1)
 	return b.open(b.context)
 }
 
@@ -63,55 +66,86 @@ func (b *lostBuild) Apply(context.Context, *Result, string) error {
 	return fmt.Errorf("no bytes: %w", errdefs.ErrDataLoss)
 }
 
-// TestWhatIsLostIsMadeOnce counts on two results that have only a layer, one for each of two nodes, and finds when it
-// unpacks them that both are gone: each node runs, what stands on them is solved on the new results, and the rest stays.
-func TestWhatIsLostIsMadeOnce(t *testing.T) {
+// files is a COPY of a file of the context.
+func (b *lostBuild) files(name string) *plan.Copy {
+	b.Helper()
+	if err := os.WriteFile(filepath.Join(b.context, name), []byte(name), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	return &plan.Copy{Verb: "COPY", Sources: []string{name}, Dest: "/" + name}
+}
+
+// newSolver is a solver on a store of its own, with the context of a lease.
+func newSolver(t *testing.T) (context.Context, *Solver, *lostBuild) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	ctx := t.Context()
-	store, err := snapshot.Open(ctx, snapshot.Options{Root: t.TempDir()})
+	store, err := snapshot.Open(t.Context(), snapshot.Options{Root: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease, err := store.Lease(ctx)
+	lease, err := store.Lease(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := &lostBuild{T: t, store: store, context: t.TempDir()}
 	t.Cleanup(func() {
 		if err := errors.Join(lease.Release(), store.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	ctx = lease.Context(ctx)
+	return lease.Context(t.Context()), &Solver{
+		Store: store, Cache: cache.New(store), Slots: semaphore.NewWeighted(1), Events: &event.Emitter{}, Scratch: lease.Dir(), Build: b,
+	}, b
+}
 
-	b := &lostBuild{T: t, store: store, context: t.TempDir()}
+// TestTheContextIsReadOnceForAllCandidates has a step that ran six times, with a COPY on each of its results: to choose
+// among them the files are looked at once, and once more by the COPY itself.
+func TestTheContextIsReadOnceForAllCandidates(t *testing.T) {
+	ctx, solver, b := newSolver(t)
+	below := &plan.Node{Op: &plan.Workdir{Dir: "/w"}, Steps: []plan.Step{{ID: "below"}}}
+	above := &plan.Node{
+		ID: 1, Op: b.files("one"), Below: below, Steps: []plan.Step{{ID: "above"}}, Reads: []plan.Source{{Kind: plan.FromContext}},
+	}
+	g := &plan.Graph{Nodes: []*plan.Node{below, above}}
+	below.NoCache, above.NoCache = true, true
+	for range 6 {
+		if _, err := solver.Solve(ctx, g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	below.NoCache, above.NoCache = false, false
+	b.opened.Store(0)
+	if _, err := solver.Solve(ctx, g); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.opened.Load(); got > 2 {
+		t.Errorf("the context is opened %d times, want 2 at most", got)
+	}
+}
+
+// TestWhatIsLostIsMadeOnce counts on two results that have only a layer, one for each of two nodes, and finds when it
+// unpacks them that both are gone: each node runs, what stands on them is solved on the new results, and the rest stays.
+func TestWhatIsLostIsMadeOnce(t *testing.T) {
+	ctx, solver, b := newSolver(t)
+	store := solver.Store
+	var events []string
+	solver.Events.Sink = func(ev event.Event) { events = append(events, ev.ID+" "+string(ev.State)) }
 	g := &plan.Graph{}
 	add := func(name string, op plan.Op, below *plan.Node, reads ...plan.Source) *plan.Node {
 		n := &plan.Node{ID: len(g.Nodes), Op: op, Below: below, Reads: reads, Steps: []plan.Step{{ID: name}}}
 		g.Nodes = append(g.Nodes, n)
 		return n
 	}
-	files := func(name string) *plan.Copy {
-		if err := os.WriteFile(filepath.Join(b.context, name), []byte(name), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return &plan.Copy{Verb: "COPY", Sources: []string{name}, Dest: "/" + name}
-	}
 	fromContext := plan.Source{Kind: plan.FromContext}
-	first := add("first", files("one"), nil, fromContext)
-	second := add("second", files("two"), nil, fromContext)
+	first := add("first", b.files("one"), nil, fromContext)
+	second := add("second", b.files("two"), nil, fromContext)
 	add("above", &plan.Workdir{Dir: "/above"}, first)
 	add("reads", &plan.Copy{Verb: "COPY", Sources: []string{"/two"}, Dest: "/copied"}, nil, plan.Source{Kind: plan.FromNode, Node: second})
 	add("beside", &plan.Workdir{Dir: "/beside"}, nil)
 
-	c := cache.New(store)
-	var events []string
-	solver := &Solver{
-		Store: store, Cache: c, Slots: semaphore.NewWeighted(1), Scratch: lease.Dir(), Build: b,
-		Events: &event.Emitter{Sink: func(ev event.Event) { events = append(events, ev.ID+" "+string(ev.State)) }},
-	}
-	before := rememberLayers(ctx, t, solver, first, second)
+	before := rememberLayers(ctx, t, solver, g, first, second)
 	results, err := solver.Solve(ctx, g)
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +183,7 @@ func below(results []*Result, n *plan.Node) *Result {
 }
 
 // rememberLayers puts records of results for the nodes that have only a layer.
-func rememberLayers(ctx context.Context, t *testing.T, s *Solver, nodes ...*plan.Node) (ids []string) {
+func rememberLayers(ctx context.Context, t *testing.T, s *Solver, g *plan.Graph, nodes ...*plan.Node) (ids []string) {
 	t.Helper()
 	blob, err := s.Store.NewBlob(ctx)
 	if err != nil {
@@ -162,14 +196,21 @@ func rememberLayers(ctx context.Context, t *testing.T, s *Solver, nodes ...*plan
 	if err := errors.Join(blob.Commit(ctx, 7, d, nil), blob.Close()); err != nil {
 		t.Fatal(err)
 	}
-	run := &solving{Solver: s}
+	layer := snapshot.Record{Key: "a layer", Blobs: []digest.Digest{d}}
+	if err := s.Store.PutRecord(ctx, layer); err != nil {
+		t.Fatal(err)
+	}
+	run := &solving{Solver: s, graph: g}
+	for range g.Nodes {
+		run.nodes = append(run.nodes, &running{})
+	}
 	for _, n := range nodes {
 		key, err := run.knownKey(ctx, n)
 		if err != nil {
 			t.Fatal(err)
 		}
 		id := snapshot.NewName()
-		record, err := cache.Record(key, "", cache.Result{ID: id, Encoding: "plain", Blob: d})
+		record, err := cache.Record(key, "", cache.Result{ID: id, Encoding: "plain", Blob: d, Layer: layer.Key})
 		if err == nil {
 			err = s.Store.PutRecord(ctx, record)
 		}
