@@ -96,8 +96,12 @@ func writePlanJSON(w io.Writer, p *build.Plan) error {
 // planTable has a row for each node, and one for each further place at which its step stands.
 func planTable(p *build.Plan) *table {
 	t := &table{columns: []column{
-		{title: "NODE", right: true}, {title: "LINE", right: true}, {title: "STEP", max: maxStepWidth}, {title: "ON", right: true},
-		{title: "READS"}, {title: "STATE"},
+		{title: "NODE", right: true},
+		{title: "LINE", right: true},
+		{title: "STEP", max: maxStepWidth},
+		{title: "ON", right: true},
+		{title: "READS"},
+		{title: "STATE"},
 	}}
 	for _, n := range p.Nodes {
 		state := cmp.Or(n.Reason, n.State)

@@ -49,11 +49,14 @@ func (b *Build) Key(id string, c compress.Compression) string {
 // or no longer has the bytes of its digest.
 func (b *Build) find(ctx context.Context, id string, c compress.Compression) (l Layer, ok bool, _ error) {
 	r, err := b.store.Record(ctx, b.Key(id, c))
-	if errdefs.IsNotFound(err) || err == nil && json.Unmarshal(r.Data, &l) != nil {
+	if errdefs.IsNotFound(err) {
 		return Layer{}, false, nil
 	}
 	if err != nil {
 		return Layer{}, false, fmt.Errorf("look up a layer: %w", err)
+	}
+	if json.Unmarshal(r.Data, &l) != nil {
+		return Layer{}, false, nil // another version wrote it
 	}
 	if l.Entries == 0 {
 		return l, true, nil

@@ -206,7 +206,7 @@ func (s *solving) result(ctx context.Context, n *plan.Node) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &step{solving: s, node: n, below: below}
+	st := &step{solving: s, node: n, below: below, reads: reads}
 	switch o := n.Op.(type) {
 	case *plan.Run:
 		st.key, st.lock = o.Key(), string(o.Key())

@@ -19,6 +19,7 @@ type step struct {
 	*solving
 	node  *plan.Node
 	below *Result
+	reads []readable
 	lock  string                                       // of what would come out the same
 	key   plan.Key                                     // "": known only once the files were read
 	apply func(ctx context.Context, root string) error // on a mounted workspace
@@ -38,7 +39,7 @@ func (st *step) obtain(ctx context.Context) (*Result, error) {
 	if r, err := st.findCached(ctx); err != nil || r != nil {
 		return r, err
 	}
-	if _, err := st.below.Tree(ctx); err != nil { // before the lock: see the package
+	if err := st.trees(ctx); err != nil { // before the lock: see the package
 		return nil, err
 	}
 	release, err := st.Store.Lock(ctx, "step "+st.below.id()+" "+st.lock)
@@ -47,6 +48,20 @@ func (st *step) obtain(ctx context.Context) (*Result, error) {
 	}
 	r, err := st.findOrMake(ctx)
 	return r, errors.Join(err, release())
+}
+
+// trees makes the trees that the step needs, where there are only layers of them.
+func (st *step) trees(ctx context.Context) error {
+	for _, r := range st.reads {
+		if r.source.Kind != plan.FromNode {
+			continue
+		}
+		if _, err := r.result.Tree(ctx); err != nil {
+			return err
+		}
+	}
+	_, err := st.below.Tree(ctx)
+	return err
 }
 
 // findOrMake looks again: whoever had the lock before may have made it.
@@ -92,6 +107,9 @@ func (st *step) find(ctx context.Context) (*Result, error) {
 // make runs the step in a workspace on the tree below, freezes the workspace and remembers it. A step that fails or is
 // canceled leaves nothing.
 func (st *step) make(ctx context.Context) (_ *Result, err error) {
+	if err := st.trees(ctx); err != nil {
+		return nil, err
+	}
 	below, err := st.below.Tree(ctx)
 	if err != nil {
 		return nil, err
