@@ -55,11 +55,8 @@ func (b *Build) find(ctx context.Context, id string, c compress.Compression) (l 
 	if err != nil {
 		return Layer{}, false, fmt.Errorf("look up a layer: %w", err)
 	}
-	if json.Unmarshal(r.Data, &l) != nil {
-		return Layer{}, false, nil // another version wrote it
-	}
-	if l.Entries == 0 {
-		return l, true, nil
+	if ok = json.Unmarshal(r.Data, &l) == nil; !ok || l.Entries == 0 {
+		return l, ok, nil // what another version wrote is as good as not there
 	}
 	err = b.store.VerifyBlob(ctx, l.Descriptor())
 	if errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) {
