@@ -98,6 +98,7 @@ func (s *session) find(ctx context.Context, needs []plan.Need, known map[plan.Im
 		return err
 	}
 	for i, need := range needs {
+		s.needs[need.ImageRef] = need
 		known[need.ImageRef] = plan.BaseImage{Manifest: found[i].Manifest.Digest, Config: found[i].Config}
 	}
 	return nil
@@ -108,24 +109,33 @@ func (s *session) image(ctx context.Context, ref plan.ImageRef) (*base.Image, er
 	return s.bases.Find(ctx, ref.Name, ref.Platform)
 }
 
+// atImage gives an error about an image its place: where the Buildfile names it.
+func (s *session) atImage(ref plan.ImageRef, err error) error {
+	return s.file.At(s.needs[ref].Location, s.needs[ref].Word, err)
+}
+
 // solve runs the graph, with packing and pushing behind it, and returns when all three are done.
 func (s *session) solve(ctx context.Context) (results []*solve.Result, err error) {
 	s.group, ctx = errgroup.WithContext(ctx)
-	host := &host{session: s, packed: s.packedNodes(), layerIsEnough: s.layerOnlyNodes()}
-	solver := &solve.Solver{
-		Store: s.store, Cache: s.cache, Slots: s.slots, Events: &s.events, Runtime: s.opts.Runtime, Scratch: s.lease.Dir(), Build: host,
-	}
+	host := &host{session: s, packed: s.packedNodes(), needsTree: s.filesNodes(), layerIsEnough: s.layerOnlyNodes()}
 	s.group.Go(func() (err error) {
-		results, err = solver.Solve(ctx, s.graph)
+		results, err = s.solver(host).Solve(ctx, s.graph)
 		return err
 	})
 	return results, s.group.Wait()
+}
+
+func (s *session) solver(h *host) *solve.Solver {
+	return &solve.Solver{
+		Store: s.store, Cache: s.cache, Slots: s.slots, Events: &s.events, Runtime: s.opts.Runtime, Scratch: s.lease.Dir(), Build: h,
+	}
 }
 
 // host is what a session does for its solver.
 type host struct {
 	*session
 	packed        map[*plan.Node]bool // those with layers of an image
+	needsTree     map[*plan.Node]bool // those that are written as files
 	layerIsEnough map[*plan.Node]bool
 }
 
@@ -150,7 +160,8 @@ func (h *host) Unpack(ctx context.Context, ref plan.ImageRef) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return img.Unpack(ctx)
+	name, err := img.Unpack(ctx)
+	return name, h.atImage(ref, err)
 }
 
 // Apply is solve.Build's.

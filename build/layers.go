@@ -28,6 +28,19 @@ func (s *session) packedNodes() map[*plan.Node]bool {
 	return nodes
 }
 
+// filesNodes are the nodes whose trees an output writes as files.
+func (s *session) filesNodes() map[*plan.Node]bool {
+	nodes := map[*plan.Node]bool{}
+	for _, out := range s.outputs() {
+		for _, img := range s.graph.Images {
+			if !out.isImage() {
+				nodes[img.Top] = true
+			}
+		}
+	}
+	return nodes
+}
+
 // layerOnlyNodes are the nodes whose trees nobody needs: nothing stands on them or reads them, and every output wants their
 // layer in one and the same compression.
 func (s *session) layerOnlyNodes() map[*plan.Node]bool {
@@ -55,11 +68,17 @@ func (s *session) layerOnlyNodes() map[*plan.Node]bool {
 // Made is solve.Build's: it starts to pack a result in all compressions that the outputs need, and to push what is whole,
 // while later steps run.
 func (h *host) Made(ctx context.Context, n *plan.Node, r *solve.Result) {
+	if h.needsTree[n] {
+		h.group.Go(func() error {
+			_, err := r.Tree(ctx)
+			return err
+		})
+	}
 	if !h.packed[n] {
 		return
 	}
 	if op, ok := n.Op.(*plan.Base); ok {
-		h.group.Go(func() error { return h.baseSoon(ctx, op.Image) })
+		h.group.Go(func() error { return h.atImage(op.Image, h.baseSoon(ctx, op.Image)) })
 		return
 	}
 	for _, c := range h.compressions() {
@@ -94,7 +113,7 @@ func layerSource(n *plan.Node, id string) pack.Source {
 func (h *host) Pack(ctx context.Context, n *plan.Node, p solve.Placed) (empty bool, err error) {
 	c := h.compressions()[0]
 	keep := func(ctx context.Context, l pack.Layer) ([]snapshot.Change, error) {
-		return p.Keep(ctx, solve.Layer{Blob: l.Digest, Encoding: h.layers.Encoding(c), Waited: l.Waited})
+		return p.Keep(ctx, solve.Layer{Blob: l.Digest, Encoding: h.layers.Encoding(c), Record: h.layers.Key(p.ID, c), Waited: l.Waited})
 	}
 	l, err := h.layers.Place(ctx, layerSource(n, p.ID), c, pack.Placed{Dirs: p.Dirs, Changes: p.Changes, Notes: p.Notes, Keep: keep})
 	return l.Entries == 0, err

@@ -32,6 +32,7 @@ type session struct {
 	bases   *base.Finder
 	file    *buildfile.File
 	graph   *plan.Graph
+	needs   map[plan.ImageRef]plan.Need // images that the file names
 	layers  *pack.Build
 	pushes  []*push         // to registries, in the order of the outputs
 	group   *errgroup.Group // of solving, packing and pushing
@@ -42,7 +43,7 @@ type session struct {
 
 // open checks the request, takes a lease and finds the Buildfile's text. The returned context carries the lease.
 func (b *Builder) open(ctx context.Context, req Request) (*session, context.Context, error) {
-	s := &session{Builder: b, req: req}
+	s := &session{Builder: b, req: req, needs: map[plan.ImageRef]plan.Need{}}
 	s.events.Sink = req.Events
 	if err := s.check(); err != nil {
 		return nil, nil, err

@@ -31,7 +31,7 @@ func TestATreeThatWasOnlyALayerIsReadLater(t *testing.T) {
 		{name: "a step less", change: "sed -i /RUN/d Buildfile", want: "2 cached; 0 run", same: true},
 		{name: "other bytes", change: "echo x >d/a", want: "2 done; 0 run"},
 		{name: "the old ones again", change: "echo a >d/a", want: "2 cached; 0 run", same: true},
-		{name: "another epoch", args: words("--source-date-epoch 1000"), want: "2 cached; 0 run"},
+		{name: "an epoch, which is the time of the files", args: words("--source-date-epoch 1000"), want: "2 done; 0 run"},
 	} {
 		m.shell(dir, test.change)
 		o := m.mustMeasure(dir, test.args...)
@@ -46,20 +46,20 @@ func TestATreeThatWasOnlyALayerIsReadLater(t *testing.T) {
 	m.checkEmpty()
 }
 
-// What reads the tree sees the times of the files, which the layer does not have.
-func TestALayerWithClampedTimesIsNoTree(t *testing.T) {
+// With an epoch the files of a context have that time in the tree as in the layer, so that either is made of the other.
+func TestTimesOfAnEpochAreInTheTreeToo(t *testing.T) {
 	t.Parallel()
+	const check = "echo 'RUN test $(stat -c %Y /d/a) = 1000 && test $(stat -c %Y /d) = 1000 && test $(stat -c %Y /d/s) = 1000 && touch /c' >>Buildfile"
 	for _, test := range []struct {
 		name, change string
 		args         []string
 		want         string
 	}{
 		{name: "without the epoch", args: words("--verify"), want: "2 done; 0 run"},
-		{
-			name: "a step more", args: words("--source-date-epoch 1000"),
-			change: "echo 'RUN test $(stat -c %Y /d/a) -gt 1000 && touch /c' >>Buildfile", want: "2 done, 3 done; 1 run",
-		},
-		{name: "the files", args: words("--source-date-epoch 1000 -o type=local,dest=out"), want: "2 done; 0 run"},
+		{name: "touched", args: words("--source-date-epoch 1000"), change: "touch -d @10 d/a d/s d", want: "2 cached; 0 run"},
+		{name: "a step more on the layer", args: words("--source-date-epoch 1000"), change: check, want: "2 cached, 3 done; 1 run"},
+		{name: "a step more on a new tree", args: words("--source-date-epoch 1000 --no-cache"), change: check, want: "2 done, 3 done; 1 run"},
+		{name: "the files", args: words("--source-date-epoch 1000 -o type=local,dest=out"), want: "2 cached; 0 run"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := newMeter(t)

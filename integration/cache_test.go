@@ -53,7 +53,7 @@ func TestProxiesChangeNothingAndAreNowhere(t *testing.T) {
 	if !strings.Contains(o.stderr, "proxy is set") {
 		t.Errorf("RUN does not see the proxy:\n%s", o.stderr)
 	}
-	for _, args := range [][]string{nil, {"--build-arg", "http_proxy=http://other"}, {"--build-arg", "HTTPS_PROXY=x", "--build-arg", "no_proxy=y"}} {
+	for _, args := range [][]string{nil, {"--build-arg", "http_proxy=http://other"}, {"--build-arg", "HTTPS_PROXY=x", "--build-arg", "ftp_proxy=y"}} {
 		again := m.mustMeasure(dir, args...)
 		if got, want := again.steps(), "3 cached; 0 run"; got != want || again.digest() != o.digest() {
 			t.Errorf("%v: got %s and digest %s, want %s and %s", args, got, again.digest(), want, o.digest())

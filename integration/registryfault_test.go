@@ -61,7 +61,7 @@ func TestFaultsOfARegistryDuringAPull(t *testing.T) {
 		},
 		"blob with other bytes": {
 			func(registry string) fault { return onlyLarge(registry, wrongBody(registry)) },
-			"unpack DIGEST: fetch DIGEST: the bytes that came are not those of this digest", 0,
+			"fetch DIGEST: the bytes that came are not those of this digest", 0,
 		},
 		"manifest with other bytes": {
 			func(registry string) fault { return first(always, http.MethodGet, manifests, wrongBody(registry)) },

@@ -169,8 +169,8 @@ func TestVerifyBlob(t *testing.T) {
 			if err := test.harm(s.blobPath(desc.Digest)); err != nil {
 				t.Fatal(err)
 			}
-			if got, want := s.blobs.Sealed(desc.Digest), name == "untouched"; got != want {
-				t.Errorf("Sealed: %t, want %t", got, want)
+			if got, want := s.blobs.IsVerified(desc.Digest), name == "untouched"; got != want {
+				t.Errorf("IsVerified: %t, want %t", got, want)
 			}
 			if err := s.VerifyBlob(ctx, desc); !test.is(err) {
 				t.Errorf("got %v", err)

@@ -13,17 +13,14 @@ import (
 // Fetch brings what a manifest describes into the store, config and layers, side by side, and unpacks nothing. Blobs
 // that are missing or have changed are fetched (fetcher nil: an error); a fetch that failed goes on where it was if it
 // is called again under the same lease. Every blob has its digest when Fetch returns, and the lease of ctx keeps them
-// all, as the manifest does. That the layers have the diff-ids that the config tells is not known.
+// all, as the manifest does. Its errors name the blob, not the manifest. That the layers have the diff-ids that the config tells is not known.
 func (s *Store) Fetch(ctx context.Context, manifest ocispec.Descriptor, fetcher remotes.Fetcher) error {
 	lease, err := s.leaseOf(ctx)
 	if err == nil {
 		p := &pull{store: s, lease: lease, fetcher: fetcher}
 		err = p.fetchManifest(lease.Context(ctx), manifest)
 	}
-	if err != nil {
-		return fmt.Errorf("fetch %s: %w", manifest.Digest, err)
-	}
-	return nil
+	return err
 }
 
 func (p *pull) fetchManifest(ctx context.Context, manifest ocispec.Descriptor) error {

@@ -36,16 +36,8 @@ type UnpackOptions struct {
 // Unpack makes the snapshot of the image that a manifest describes, and returns its name, the chain-id of its layers; ""
 // for an image without any. Blobs that are missing or have changed are fetched (fetcher nil: an error), also those of
 // layers that are unpacked already. Every blob has its digest and every layer its diff-id when Unpack returns, and the
-// lease of ctx keeps them all, as the manifest does.
+// lease of ctx keeps them all, as the manifest does. Its errors name the blob or layer, not the manifest.
 func (s *Store) Unpack(ctx context.Context, manifest ocispec.Descriptor, fetcher remotes.Fetcher, opts UnpackOptions) (string, error) {
-	name, err := s.unpackManifest(ctx, manifest, fetcher, opts)
-	if err != nil {
-		return "", fmt.Errorf("unpack %s: %w", manifest.Digest, err)
-	}
-	return name, nil
-}
-
-func (s *Store) unpackManifest(ctx context.Context, manifest ocispec.Descriptor, fetcher remotes.Fetcher, opts UnpackOptions) (string, error) {
 	lease, err := s.leaseOf(ctx)
 	if err != nil {
 		return "", err

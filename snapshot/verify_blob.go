@@ -30,8 +30,8 @@ func (s *Store) VerifyBlob(ctx context.Context, desc ocispec.Descriptor) error {
 	return nil
 }
 
-// Sealed reports whether a blob is there and its file looks as it did when its bytes had the digest. It reads no bytes.
-func (b *contentStore) Sealed(d digest.Digest) bool {
+// IsVerified reports whether a blob is there and its file looks as it did when its bytes had the digest. It reads no bytes.
+func (b *contentStore) IsVerified(d digest.Digest) bool {
 	known, fingerprint, err := b.store.readFingerprint(d)
 	if err != nil || !known || fingerprint == "" || d.Validate() != nil {
 		return false

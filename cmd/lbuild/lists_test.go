@@ -21,11 +21,11 @@ func TestTheSummaryAlignsItsColumns(t *testing.T) {
 	writeSummary(&out, 0, &build.Result{
 		Names:   []string{"docker.io/library/app:1", "example.com:5000/app:1"},
 		Packing: build.Work{Seconds: 6.2, Hidden: 5.1}, Pushing: build.Work{Seconds: 0.01},
-		Layers: []build.Layer{
+		Platforms: []build.PlatformResult{{Layers: []build.Layer{
 			{Base: true, Cached: true, CreatedBy: "/bin/sh -c #(nop) ADD file:abc in / ", Size: 48_000_000},
 			{Line: 3, CreatedBy: "RUN apt-get update && apt-get install -y --no-install-recommends make", Size: 1_234_567, UncompressedSize: 98_765_432, Seconds: 75, PackSeconds: 1.26, Unchanged: 2, UnchangedBytes: 12_000_000},
 			{Line: 12, CreatedBy: "COPY 漢字 /\x1b[2J", Size: 120, UncompressedSize: 2048, Cached: true, Unchanged: 1, UnchangedBytes: 345_678},
-		},
+		}}},
 	})
 	golden(t, "summary.golden", out.Bytes())
 }
@@ -37,7 +37,7 @@ func TestTheSummaryFitsTheTerminal(t *testing.T) {
 	}
 	for _, width := range []int{62, 80, 100} {
 		var out bytes.Buffer
-		writeSummary(&out, width, &build.Result{Layers: layers})
+		writeSummary(&out, width, &build.Result{Platforms: []build.PlatformResult{{Layers: layers}}})
 		for line := range strings.Lines(out.String()) {
 			if got := ansi.StringWidth(line); got > width {
 				t.Errorf("%d cells on a terminal of %d: %s", got, width, line)

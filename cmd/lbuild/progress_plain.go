@@ -32,7 +32,7 @@ func (d *plainDisplay) Show(e build.Event) {
 		d.line(e.ID, "", "%.3f %s", d.since(e.ID, e.Time).Seconds(), printable(e.Text))
 	case build.EventPack:
 		d.pack(e)
-	case build.EventPull, build.EventPush:
+	case build.EventPull, build.EventUnpack, build.EventPush:
 		d.transfer(e)
 	case build.EventWarning:
 		fmt.Fprintln(d.w, warningLine(e))

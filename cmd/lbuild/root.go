@@ -55,7 +55,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.SetCompletionCommandGroupID(groupOther)
 	a.globalFlags(root.PersistentFlags())
 
-	addTo(root, groupBuild, newBuildCommand(a), newPruneCommand(a))
+	addTo(root, groupBuild, newBuildCommand(a), newPlanCommand(a), newPruneCommand(a))
 	addTo(root, groupImages, newImagesCommand(a), newTagCommand(a), newRemoveCommand(a), newHistoryCommand(a), newInspectCommand(a))
 	addTo(root, groupTransfer, newPullCommand(a), newPushCommand(a), newLoadCommand(a), newSaveCommand(a))
 	addTo(root, groupLayers, newDiffCommand(a), newLayerCommand(a))

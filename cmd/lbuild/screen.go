@@ -55,7 +55,7 @@ func (s *screen) apply(e build.Event) []string {
 		s.log(e)
 	case build.EventPack:
 		s.pack(e)
-	case build.EventPull, build.EventPush:
+	case build.EventPull, build.EventUnpack, build.EventPush:
 		return s.transfer(e)
 	case build.EventWarning:
 		return []string{s.style.warning.Styled(warningLine(e))}

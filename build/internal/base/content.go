@@ -2,6 +2,7 @@ package base
 
 import (
 	"context"
+	"net/url"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/pkg/labels"
@@ -29,9 +30,18 @@ func (l lazyContent) Info(ctx context.Context, d digest.Digest) (content.Info, e
 	}
 	info = content.Info{Digest: d, Size: layer.desc.Size}
 	if named, err := reference.ParseNormalizedNamed(layer.image.Name); err == nil {
-		info.Labels = map[string]string{labels.LabelDistributionSource + "." + reference.Domain(named): reference.Path(named)}
+		info.Labels = sourceLabel(named)
 	}
 	return info, nil
+}
+
+// sourceLabel is what containerd's pusher looks for to mount a blob: the repository, by its host without the port.
+func sourceLabel(named reference.Named) map[string]string {
+	u, err := url.Parse("registry://" + reference.Domain(named))
+	if err != nil {
+		return nil
+	}
+	return map[string]string{labels.LabelDistributionSource + "." + u.Hostname(): reference.Path(named)}
 }
 
 // ReaderAt fetches a layer that is not here.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -34,7 +35,7 @@ type Finder struct {
 	found  once.Map[string, *Image]
 	layers sync.Map // foundLayer by digest
 	mu     sync.Mutex
-	asked  []*Image // a registry for them
+	pulled []*Image // those that have no name in the image store yet
 }
 
 // Find gives the image of a reference or address for a platform in full. It is found once.
@@ -48,7 +49,7 @@ func (f *Finder) Find(ctx context.Context, ref, platform string) (*Image, error)
 		if err != nil {
 			return nil, err
 		}
-		return img, img.read(ctx, f)
+		return img, img.read(ctx, f, ref)
 	})
 }
 
@@ -56,7 +57,7 @@ func (f *Finder) Find(ctx context.Context, ref, platform string) (*Image, error)
 func (f *Finder) End(state event.State) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, img := range f.asked {
+	for _, img := range f.pulled {
 		img.endPull(state)
 	}
 }
@@ -155,10 +156,21 @@ func (f *Finder) fromRegistry(ctx context.Context, named reference.Named, platfo
 		return nil, err
 	}
 	img.fetcher = f.lazyFetcher(named)
+	f.addPulled(img)
+	return img, nil
+}
+
+func (f *Finder) addPulled(img *Image) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.asked = append(f.asked, img)
-	return img, nil
+	f.pulled = append(f.pulled, img)
+}
+
+// pulledLike lists the images that were pulled and are the same but for their name.
+func (f *Finder) pulledLike(img *Image) []*Image {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(f.pulled), func(other *Image) bool { return other.Manifest.Digest != img.Manifest.Digest })
 }
 
 // lazyFetcher asks the registry of a name only when something is fetched, and tells how far that is.
@@ -180,7 +192,7 @@ func (f *Finder) lazyFetcher(named reference.Named) remotes.Fetcher {
 // fromLayout takes an image of an OCI layout: DIR, DIR:TAG or DIR@DIGEST.
 func (f *Finder) fromLayout(ctx context.Context, ref string, platform platforms.MatchComparer) (*Image, error) {
 	dir, selector := cutSelector(ref)
-	target, err := export.LoadLayout(ctx, f.importing(ref), dir, selector)
+	target, err := export.LoadLayout(ctx, f.importing("oci-layout://"+ref), dir, selector)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +223,7 @@ func (f *Finder) fromArchive(ctx context.Context, path string, platform platform
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	list, err := export.LoadArchive(ctx, f.importing(path), file)
+	list, err := export.LoadArchive(ctx, f.importing("docker-archive://"+path), file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

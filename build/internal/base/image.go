@@ -3,6 +3,7 @@
 package base
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -29,6 +30,8 @@ type Image struct {
 	Config   dockerspec.DockerOCIImage
 	Layers   []ocispec.Descriptor // from the lowest
 
+	finder  *Finder
+	label   string // what events call it
 	store   *snapshot.Store
 	events  *event.Emitter
 	fetcher remotes.Fetcher // of layers that the store lacks; nil: it has all
@@ -40,12 +43,13 @@ type Image struct {
 }
 
 // read loads the config and the list of layers.
-func (i *Image) read(ctx context.Context, f *Finder) error {
+func (i *Image) read(ctx context.Context, f *Finder, ref string) error {
 	img, err := image.Read(ctx, f.Store.Content(), i.Manifest)
 	if err != nil {
 		return err
 	}
 	i.Config, i.Layers, i.store, i.events = img.Image, img.Layers, f.Store, f.Events
+	i.finder, i.label = f, cmp.Or(i.Name, ref)
 	for _, desc := range i.Layers {
 		f.layers.Store(desc.Digest, foundLayer{i, desc})
 	}
@@ -72,25 +76,25 @@ func (i *Image) Unpack(ctx context.Context) (string, error) {
 
 // unpacking tells how far a layer is.
 func (i *Image) unpacking(layer digest.Digest, current, total int64, done bool) {
-	ev := event.Event{Type: event.Unpack, Name: i.Name, Digest: string(layer), Current: current, Total: total, State: event.Started}
+	ev := event.Event{Type: event.Unpack, Name: i.label, Digest: string(layer), Current: current, Total: total, State: event.Started}
 	if done {
 		ev.State = event.Done
 	}
 	i.events.Emit(ev)
 }
 
-// named gives an image that was pulled its name, unless err says that it is not whole.
+// named gives an image that was pulled its name, and all others that were pulled of the same manifest, unless err says that
+// it is not whole.
 func (i *Image) named(ctx context.Context, err error) error {
-	if i.pulled == nil {
-		return err
+	for _, other := range i.finder.pulledLike(i) {
+		if err == nil {
+			err = remote.MarkSource(ctx, i.store.Content(), other.pulled, i.Layers...)
+		}
+		if err == nil {
+			err = image.SetName(ctx, i.store.Images(), other.Name, other.Target)
+		}
+		other.endPull(event.Outcome(ctx, err))
 	}
-	if err == nil {
-		err = remote.MarkSource(ctx, i.store.Content(), i.pulled, i.Layers...)
-	}
-	if err == nil {
-		err = image.SetName(ctx, i.store.Images(), i.Name, i.Target)
-	}
-	i.endPull(event.Outcome(ctx, err))
 	return err
 }
 
@@ -109,7 +113,7 @@ func (i *Image) Layer(ctx context.Context, desc ocispec.Descriptor) error {
 		return err
 	}
 	if i.fetcher == nil {
-		return fmt.Errorf("layer %s of %s: %w", desc.Digest, i.Name, err)
+		return fmt.Errorf("layer %s of %s: %w", desc.Digest, i.label, err)
 	}
 	return remote.Cause(i.store.FetchBlob(ctx, desc, i.fetcher))
 }

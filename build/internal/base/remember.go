@@ -73,8 +73,9 @@ func (f *Finder) fromMemory(ctx context.Context, named reference.Named, platform
 	}
 	for _, d := range m.Manifests {
 		if d == img.Manifest.Digest {
-			img.pulled = named // has no name yet
-			img.ended.Do(func() {})
+			img.pulled = named      // has no name yet
+			img.ended.Do(func() {}) // nobody was told that it began
+			f.addPulled(img)
 			return img, nil
 		}
 	}

@@ -28,9 +28,11 @@ type Result struct {
 
 	// Encoding is that of the layer where it is all that is left of the step; "" where the store has the tree.
 	Encoding string `json:"encoding,omitempty"`
-	// Below is the snapshot that the layer lies on, and Blob the layer; only with Encoding.
+	// Below is the snapshot that the layer lies on, Blob the layer, and Layer the key of its record, if it has one; only with Encoding. Lookup
+	// does not set the last.
 	Below string        `json:"-"`
 	Blob  digest.Digest `json:"-"`
+	Layer string        `json:"-"`
 }
 
 // HasTree tells whether the store has the tree.
@@ -88,6 +90,9 @@ func Record(key plan.Key, below string, r Result) (snapshot.Record, error) {
 	record := snapshot.Record{Key: stepKey(key, below) + r.ID, Snapshot: r.ID, Created: r.Created}
 	if !r.HasTree() {
 		record.Snapshot, record.Blobs = r.Below, []digest.Digest{r.Blob}
+		if r.Layer != "" {
+			record.Needs = []string{r.Layer}
+		}
 	}
 	return encode(record, r)
 }

@@ -123,9 +123,9 @@ func present(ctx context.Context, store content.Provider, desc ocispec.Descripto
 	return true
 }
 
-// sealer is a store that can tell, without reading a blob, that its bytes have the digest.
-type sealer interface {
-	Sealed(digest.Digest) bool
+// verifiedStore is a store that can tell, without reading a blob, that its bytes have the digest.
+type verifiedStore interface {
+	IsVerified(digest.Digest) bool
 }
 
 // copyBlob writes a blob and compares its size and digest on the way, the digest unless the store vouches for it.
@@ -139,16 +139,16 @@ func copyBlob(ctx context.Context, store content.Provider, w io.Writer, desc oci
 		return fmt.Errorf("blob %s is damaged: it has %d bytes of %d", desc.Digest, ra.Size(), desc.Size)
 	}
 	hash := desc.Digest.Algorithm().Digester()
-	s, ok := store.(sealer)
-	sealed := ok && s.Sealed(desc.Digest)
-	if !sealed {
+	s, ok := store.(verifiedStore)
+	verified := ok && s.IsVerified(desc.Digest)
+	if !verified {
 		w = io.MultiWriter(w, hash.Hash())
 	}
 	from := &cancelable{ctx: ctx, r: io.NewSectionReader(ra, 0, desc.Size)}
 	if _, err := io.CopyBuffer(w, from, make([]byte, copyBuffer)); err != nil {
 		return fmt.Errorf("blob %s: %w", desc.Digest, err)
 	}
-	if got := hash.Digest(); !sealed && got != desc.Digest {
+	if got := hash.Digest(); !verified && got != desc.Digest {
 		return fmt.Errorf("blob %s is damaged: its bytes have the digest %s", desc.Digest, got)
 	}
 	return nil

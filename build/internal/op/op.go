@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -36,8 +35,10 @@ func Run(ctx context.Context, r *plan.Run, root string, c Container) error {
 	}
 	command := run.Command{
 		Root: root, Scratch: c.Scratch, Args: r.Args, Env: slices.Concat(r.Env, r.Proxies), Dir: r.Dir, User: r.User,
-		ShmSize: r.ShmSize, Stdout: c.Stdout, Stderr: c.Stderr,
+		ShmSize: r.ShmSize, Stdout: c.Stdout,
 	}
+	said := &tail{Writer: c.Stderr}
+	command.Stderr = said
 	if r.Offline {
 		command.Network = run.NoNetwork
 	}
@@ -52,19 +53,35 @@ func Run(ctx context.Context, r *plan.Run, root string, c Container) error {
 	}
 	err = oci.Run(ctx, command)
 	if exit, ok := errors.AsType[*run.ExitError](err); ok {
-		return fmt.Errorf("RUN failed: %w%s", err, emulation(r.Platform, exit))
+		return fmt.Errorf("RUN failed: %w%s", err, emulation(r.Platform, exit.Reason+said.last))
 	}
 	return err
 }
 
 // emulation says what is missing where a program of another architecture cannot be executed.
-func emulation(platform string, exit *run.ExitError) string {
+func emulation(platform, said string) string {
 	p, err := platforms.Parse(platform)
-	if err != nil || platforms.Default().Match(p) || !strings.Contains(strings.ToLower(exit.Reason), "exec format error") {
+	if err != nil || platforms.Default().Match(p) || !strings.Contains(strings.ToLower(said), "exec format error") {
 		return ""
 	}
-	return fmt.Sprintf(" (a program for %s does not run on %s unless an emulator is registered with binfmt_misc: on Debian, apt-get install qemu-user-static binfmt-support)",
-		platforms.Format(p), runtime.GOARCH)
+	return fmt.Sprintf(": programs for %s do not run on %s until an emulator is registered with binfmt_misc; on Debian: apt-get install qemu-user-static binfmt-support",
+		platforms.Format(p), platforms.DefaultString())
+}
+
+// tail remembers the end of what is written.
+type tail struct {
+	io.Writer
+	last string
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 256 // bytes
+	t.last += string(p[max(0, len(p)-most):])
+	t.last = t.last[max(0, len(t.last)-most):]
+	if t.Writer == nil {
+		return len(p), nil
+	}
+	return t.Writer.Write(p)
 }
 
 // Workdir executes a WORKDIR on a mounted root.

@@ -2,9 +2,11 @@ package pack
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/lbuild/lbuild/build/event"
 	"github.com/lbuild/lbuild/snapshot"
@@ -76,7 +78,10 @@ func step(ctx context.Context, t *testing.T, store *snapshot.Store, below string
 	return name
 }
 
-// file writes a file "a".
+// file writes a file "a", always with the same time.
 func file(text string) func(root string) error {
-	return func(root string) error { return os.WriteFile(filepath.Join(root, "a"), []byte(text), 0o644) }
+	return func(root string) error {
+		name := filepath.Join(root, "a")
+		return errors.Join(os.WriteFile(name, []byte(text), 0o644), os.Chtimes(name, time.Time{}, time.Unix(1000, 0)))
+	}
 }

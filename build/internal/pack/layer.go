@@ -40,15 +40,15 @@ func Uncompressed(diffID digest.Digest) map[string]string {
 	return map[string]string{labelUncompressed: string(diffID)}
 }
 
-// key is what a layer is remembered by, in the build and in the store.
-func (b *Build) key(id string, c compress.Compression) string {
+// Key is what a layer is remembered by, in the build and in the store.
+func (b *Build) Key(id string, c compress.Compression) string {
 	return "layer/" + id + "/" + b.Encoding(c)
 }
 
 // find gives the layer that a result was packed as. ok is false when it was not packed this way, or when its blob is gone
 // or no longer has the bytes of its digest.
 func (b *Build) find(ctx context.Context, id string, c compress.Compression) (l Layer, ok bool, _ error) {
-	r, err := b.store.Record(ctx, b.key(id, c))
+	r, err := b.store.Record(ctx, b.Key(id, c))
 	if errdefs.IsNotFound(err) || err == nil && json.Unmarshal(r.Data, &l) != nil {
 		return Layer{}, false, nil
 	}
@@ -66,7 +66,7 @@ func (b *Build) find(ctx context.Context, id string, c compress.Compression) (l 
 }
 
 func (b *Build) record(src Source, c compress.Compression, l Layer) (snapshot.Record, error) {
-	r := snapshot.Record{Key: b.key(src.ID, c)}
+	r := snapshot.Record{Key: b.Key(src.ID, c)}
 	if src.HasTree {
 		r.Snapshot = src.ID
 	}

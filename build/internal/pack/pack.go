@@ -94,7 +94,7 @@ var ErrLost = errors.New("its layer is gone")
 // Layer gives the layer of a result: the one that is remembered, else it is packed from the tree. A later call waits for
 // the first.
 func (b *Build) Layer(ctx context.Context, src Source, c compress.Compression) (Layer, error) {
-	return b.layers.Do(b.key(src.ID, c), func() (Layer, error) {
+	return b.layers.Do(b.Key(src.ID, c), func() (Layer, error) {
 		l, ok, err := b.find(ctx, src.ID, c)
 		if err != nil || ok {
 			return l, err
@@ -118,7 +118,7 @@ func (b *Build) Place(ctx context.Context, src Source, c compress.Compression, p
 		return b.fromPlaced(ctx, src, c, workers, p, time.Since(asked))
 	})
 	if err == nil && l.Entries > 0 {
-		_, err = b.layers.Do(b.key(src.ID, c), func() (Layer, error) { return l, nil })
+		_, err = b.layers.Do(b.Key(src.ID, c), func() (Layer, error) { return l, nil })
 	}
 	return l, b.failed(src, err)
 }

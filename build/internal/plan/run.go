@@ -53,7 +53,7 @@ func heredocs(c instructions.ShellDependantCmdLine) (instructions.ShellDependant
 	if len(c.Files) == 0 || len(c.CmdLine) != 1 {
 		return c, nil
 	}
-	if parser.MustParseHeredoc(c.CmdLine[0]) == nil {
+	if only, err := parser.ParseHeredoc(c.CmdLine[0]); err != nil || only == nil {
 		var text strings.Builder
 		text.WriteString(c.CmdLine[0])
 		for _, f := range c.Files {

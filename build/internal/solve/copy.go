@@ -46,6 +46,7 @@ type Placed struct {
 type Layer struct {
 	Blob     digest.Digest
 	Encoding string
+	Record   string        // key
 	Waited   time.Duration // for its turn
 }
 
@@ -97,17 +98,17 @@ func (st *step) chooseKey(ctx context.Context, files *op.Files) error {
 
 // content is the digest of what is copied. Files of a result never change, so their digest is remembered, and a step that
 // is known needs no look at them.
-func (st *step) content(ctx context.Context, c *plan.Copy, from readable, files *op.Files) (digest.Digest, error) {
+func (s *solving) content(ctx context.Context, c *plan.Copy, from readable, files *op.Files) (digest.Digest, error) {
 	id := from.result.id()
 	if id == "" {
 		return files.Digest(ctx)
 	}
-	if d, ok, err := st.Cache.Content(ctx, id, c.Selection()); err != nil || ok {
+	if d, ok, err := s.Cache.Content(ctx, id, c.Selection()); err != nil || ok {
 		return d, err
 	}
 	d, err := files.Digest(ctx)
 	if err != nil {
 		return "", err
 	}
-	return d, st.Cache.KeepContent(ctx, id, c.Selection(), d)
+	return d, s.Cache.KeepContent(ctx, id, c.Selection(), d)
 }

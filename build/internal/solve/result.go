@@ -53,6 +53,19 @@ func (s *solving) newResult(n *plan.Node, below *Result, key plan.Key, found cac
 	return r
 }
 
+// lookup gives the result of a step that is remembered; nil: there is none.
+func (s *solving) lookup(ctx context.Context, n *plan.Node, below *Result, key plan.Key) (*Result, error) {
+	found, err := s.Cache.Lookup(ctx, key, below.id())
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	var candidates []*Result
+	for _, f := range found {
+		candidates = append(candidates, s.newResult(n, below, key, f, true))
+	}
+	return s.longest(ctx, n, candidates)
+}
+
 // baseResult is the result of an image. Where a build of this store made the same stack of layers, what was made on that
 // is found, too.
 func (s *solving) baseResult(ctx context.Context, n *plan.Node, base *plan.Base) (*Result, error) {
@@ -66,7 +79,14 @@ func (s *solving) baseResult(ctx context.Context, n *plan.Node, base *plan.Base)
 		return r, err
 	}
 	other := s.newResult(n, nil, "", cache.Result{ID: made}, true)
-	return s.longest(ctx, n, []*Result{r, other})
+	unpacked, err := s.Store.Exists(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	if unpacked {
+		return s.longest(ctx, n, []*Result{r, other})
+	}
+	return s.longest(ctx, n, []*Result{other, r})
 }
 
 // unpack makes the tree of a result that has only a layer. Another process may do so at the same time: trees of one name

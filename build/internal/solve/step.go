@@ -35,7 +35,7 @@ func (st *step) obtain(ctx context.Context) (*Result, error) {
 	if st.node.NoCache {
 		return st.make(ctx)
 	}
-	if r, err := st.find(ctx); err != nil || r != nil {
+	if r, err := st.findCached(ctx); err != nil || r != nil {
 		return r, err
 	}
 	if _, err := st.below.Tree(ctx); err != nil { // before the lock: see the package
@@ -63,10 +63,22 @@ func (st *step) findOrMake(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
-	if r, err := st.find(ctx); err != nil || r != nil {
+	if r, err := st.findCached(ctx); err != nil || r != nil {
 		return r, err
 	}
 	return st.make(ctx)
+}
+
+// findCached is find in place of running the step, and tells so.
+func (st *step) findCached(ctx context.Context) (*Result, error) {
+	r, err := st.find(ctx)
+	if err != nil || r == nil {
+		return nil, err
+	}
+	for _, s := range st.node.Steps {
+		st.report(s, event.Event{State: event.Cached, Seconds: r.Seconds})
+	}
+	return r, nil
 }
 
 // find gives the result that is remembered; nil: there is none.
@@ -74,22 +86,7 @@ func (st *step) find(ctx context.Context) (*Result, error) {
 	if st.key == "" {
 		return nil, nil
 	}
-	found, err := st.Cache.Lookup(ctx, st.key, st.below.id())
-	if err != nil || len(found) == 0 {
-		return nil, err
-	}
-	var candidates []*Result
-	for _, f := range found {
-		candidates = append(candidates, st.newResult(st.node, st.below, st.key, f, true))
-	}
-	r, err := st.longest(ctx, st.node, candidates)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range st.node.Steps {
-		st.report(s, event.Event{State: event.Cached, Seconds: r.Seconds})
-	}
-	return r, nil
+	return st.lookup(ctx, st.node, st.below, st.key)
 }
 
 // make runs the step in a workspace on the tree below, freezes the workspace and remembers it. A step that fails or is
@@ -210,7 +207,7 @@ func (l *layerOnly) keep(ctx context.Context, packed Layer) ([]snapshot.Change, 
 		}
 	}
 	l.result.Created, l.result.Seconds = now(), (time.Since(l.started) - packed.Waited).Seconds()
-	l.result.Encoding, l.result.Blob = packed.Encoding, packed.Blob
+	l.result.Encoding, l.result.Blob, l.result.Layer = packed.Encoding, packed.Blob, packed.Record
 	return l.records(l.result)
 }
 

@@ -1,0 +1,134 @@
+package integration
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// Bases come when somebody reads them. These tests count what is asked of a registry.
+
+// layersRead is how many layers a proxy was asked for since it was last asked, and forgets them: blobs besides configs, which
+// are the smaller part of what is read.
+func (p *proxy) layersRead(configs int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	blobs := map[string]bool{}
+	for _, r := range p.seen {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:") {
+			blobs[r.URL.Path] = true
+		}
+	}
+	p.seen = nil
+	return len(blobs) - configs
+}
+
+// manifestsRead is how many requests for manifests of a repository there were since the last count of layers.
+func (p *proxy) manifestsRead(repository string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, r := range p.seen {
+		if strings.Contains(r.URL.Path, "/"+repository+"/manifests/") && r.Method != http.MethodPut {
+			n++
+		}
+	}
+	return n
+}
+
+const onlyMetadata = "-- Buildfile --\nFROM %BASE%\nENV A=1\nCMD [\"sh\"]\n"
+
+// pushedBase puts the base image into a registry.
+func (l *lab) pushedBase(ref string) {
+	l.Helper()
+	other := l.otherRoot("base-root")
+	other.mustBuild(other.context("-- Buildfile --\nFROM base\n"), "-q", "-t", ref, "--push")
+}
+
+func TestABaseBesideTheTargetIsNotDownloaded(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t)
+	p := startProxy(t, m.registry(), nil)
+	base, app := p.host+"/base:1", p.host+"/app:1"
+	m.pushedBase(base)
+	dir := m.context(strings.ReplaceAll(onlyMetadata, "%BASE%", base))
+	p.layersRead(0)
+	first := m.mustMeasure(dir, "--push", "-t", app)
+	if got := p.layersRead(1); got != 0 {
+		t.Errorf("%d layers were read, want none", got)
+	}
+	if names := m.entries("snapshots/snapshots"); len(names) > 0 {
+		t.Errorf("%d trees were made, want none", len(names))
+	}
+	if images := m.mustLbuild("images", "-q"); images != "" {
+		t.Errorf("a base without its layers is listed as an image: %s", images)
+	}
+	second := m.mustMeasure(dir, "--push", "-t", app)
+	if got := p.manifestsRead("base"); got != 0 || second.digest() != first.digest() {
+		t.Errorf("the second build asked %d times for the base, want none, and made %s, want %s", got, second.digest(), first.digest())
+	}
+	if m.mustMeasure(dir, "--pull", "--push", "-t", app); p.manifestsRead("base") == 0 {
+		t.Error("with --pull nobody asked for the base")
+	}
+	other := m.otherRoot("other")
+	if got := other.mustLbuild("pull", "-q", app); got != first.digest() {
+		t.Errorf("pull gives %s, want %s", got, first.digest())
+	}
+	m.checkEmpty()
+}
+
+func TestABaseOfAnotherRegistryIsDownloadedOnceAndNotUnpacked(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t)
+	from, to := startProxy(t, m.registry(), nil), startProxy(t, newLab(t).registry(), nil)
+	base, app := from.host+"/base:1", to.host+"/app:1"
+	m.pushedBase(base)
+	from.layersRead(0)
+	o := m.mustMeasure(m.context(strings.ReplaceAll(onlyMetadata, "%BASE%", base)), "--push", "-t", app, "-t", to.host+"/more:1")
+	if got, want := from.layersRead(1), 4; got != want {
+		t.Errorf("%d layers were read, want each of the %d once", got, want)
+	}
+	if names := m.entries("snapshots/snapshots"); len(names) > 0 {
+		t.Errorf("%d trees were made, want none", len(names))
+	}
+	if got := m.otherRoot("other").mustLbuild("pull", "-q", app); got != o.digest() {
+		t.Errorf("pull gives %s, want %s", got, o.digest())
+	}
+}
+
+func TestAnImageInTheStoreHasTheBlobsOfItsBase(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t)
+	p := startProxy(t, m.registry(), nil)
+	base := p.host + "/base:1"
+	m.pushedBase(base)
+	dir := m.context(strings.ReplaceAll(onlyMetadata, "%BASE%", base))
+	p.layersRead(0)
+	m.mustMeasure(dir, "-t", "app")
+	if got, want := p.layersRead(1), 4; got != want {
+		t.Errorf("%d layers were read, want %d", got, want)
+	}
+	if names := m.entries("snapshots/snapshots"); len(names) > 0 {
+		t.Errorf("%d trees were made, want none", len(names))
+	}
+	p.server.Close() // what follows has no registry
+	m.mustLbuild("save", "-o", "app.tar", "app")
+	m.shell(dir, "echo 'RUN echo x >/x' >>Buildfile")
+	o := m.mustMeasure(dir)
+	if got, want := o.steps(), "4 done; 1 run"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	m.checkEmpty()
+}
+
+// What COPY reads of an image is remembered by the image, so a second build needs neither its tree nor its layers.
+func TestAnImageThatWasReadBeforeIsNotUnpackedAgain(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t)
+	dir := m.context("-- Buildfile --\nFROM scratch\nCOPY --from=base /etc/passwd /p\n")
+	first := m.mustMeasure(dir)
+	again := m.mustMeasure(dir)
+	if again.digest() != first.digest() || again.steps() != "2 cached; 0 run" {
+		t.Errorf("the second build: %s, %s", again.digest(), again.steps())
+	}
+}
