@@ -92,15 +92,14 @@ func (h *host) Made(ctx context.Context, n *plan.Node, r *solve.Result) {
 	}
 }
 
-// layer gives the layer of a step's result.
+// layer gives the layer of a step's result. One that has only a layer is unpacked where that is in another compression, or
+// where a prune beside this build has taken away what was known of it.
 func (s *session) layer(ctx context.Context, r *solve.Result, c compress.Compression) (pack.Layer, error) {
 	src := layerSource(r.Node, r.ID)
 	src.HasTree = r.HasTree()
-	if !src.HasTree && r.Encoding != s.layers.Encoding(c) {
-		if _, err := r.Tree(ctx); err != nil {
-			return pack.Layer{}, err
-		}
-		src.HasTree = true
+	src.MakeTree = func(ctx context.Context) error {
+		_, err := r.Tree(ctx)
+		return err
 	}
 	return s.layers.Layer(ctx, src, c)
 }

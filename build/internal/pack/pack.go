@@ -69,6 +69,9 @@ func (p *Packer) Begin(o Options) *Build {
 type Source struct {
 	ID      string // of the result: what is packed under it is remembered by it
 	HasTree bool   // the tree is the snapshot ID; false where the layer is all that there is
+	// MakeTree makes that snapshot where it is needed and is not there; nil: it cannot be made.
+	MakeTree func(context.Context) error
+
 	Step    string // that made it, for events
 	Line    int
 	Rank    int // layers of lower rank are packed first
@@ -88,15 +91,16 @@ type Placed struct {
 // ErrLost says that the layer of a result is gone that had nothing else.
 var ErrLost = errors.New("its layer is gone")
 
-// Layer gives the layer of a result with a tree, or of one that is remembered. A later call waits for the first.
+// Layer gives the layer of a result: the one that is remembered, else it is packed from the tree. A later call waits for
+// the first.
 func (b *Build) Layer(ctx context.Context, src Source, c compress.Compression) (Layer, error) {
 	return b.layers.Do(b.Key(src.ID, c), func() (Layer, error) {
 		l, ok, err := b.find(ctx, src.ID, c)
 		if err != nil || ok {
 			return l, err
 		}
-		if !src.HasTree {
-			return l, fmt.Errorf("result %s: %w", src.ID, ErrLost)
+		if err := src.makeTree(ctx); err != nil {
+			return l, err
 		}
 		l, err = b.pack(ctx, src, c, func(workers int) (Layer, error) { return b.fromTree(ctx, src, c, workers) })
 		return l, b.failed(src, err)
@@ -117,6 +121,19 @@ func (b *Build) Place(ctx context.Context, src Source, c compress.Compression, p
 		_, err = b.layers.Do(b.Key(src.ID, c), func() (Layer, error) { return l, nil })
 	}
 	return l, b.failed(src, err)
+}
+
+// makeTree makes the tree, unless it is there.
+func (s *Source) makeTree(ctx context.Context) error {
+	switch {
+	case s.HasTree:
+		return nil
+	case s.MakeTree == nil:
+		return fmt.Errorf("result %s: %w", s.ID, ErrLost)
+	}
+	err := s.MakeTree(ctx)
+	s.HasTree = err == nil
+	return err
 }
 
 func (b *Build) failed(src Source, err error) error {

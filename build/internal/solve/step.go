@@ -25,6 +25,7 @@ type step struct {
 	apply func(ctx context.Context, root string) error // on a mounted workspace
 
 	// Of a COPY only.
+	waited  time.Duration                                                  // for its turn to pack its layer, when it did not run
 	text    plan.Key                                                       // of its words
 	findKey func(ctx context.Context) error                                // sets key
 	place   func(ctx context.Context, root string) (*source.Placed, error) // as apply, where the layer is enough; nil, or gives nil: it is not
@@ -120,7 +121,7 @@ func (st *step) make(ctx context.Context) (_ *Result, err error) {
 	defer st.Slots.Release(1)
 	started := time.Now()
 	st.report(st.node.Steps[0], event.Event{State: event.Started})
-	defer func() { st.ended(ctx, err, time.Since(started)) }()
+	defer func() { st.ended(ctx, err, time.Since(started)-st.waited) }()
 
 	ws, err := st.Store.Prepare(ctx, below)
 	if err != nil {
@@ -224,7 +225,8 @@ func (l *layerOnly) keep(ctx context.Context, packed Layer) ([]snapshot.Change, 
 			return nil, err
 		}
 	}
-	l.result.Created, l.result.Seconds = now(), (time.Since(l.started) - packed.Waited).Seconds()
+	l.waited = packed.Waited
+	l.result.Created, l.result.Seconds = now(), (time.Since(l.started) - l.waited).Seconds()
 	l.result.Encoding, l.result.Blob, l.result.Layer = packed.Encoding, packed.Blob, packed.Record
 	return l.records(l.result)
 }
