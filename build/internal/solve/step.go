@@ -35,8 +35,11 @@ func (st *step) obtain(ctx context.Context) (*Result, error) {
 	if st.node.NoCache {
 		return st.make(ctx)
 	}
-	if r, err := st.find(ctx); err != nil || r != nil {
-		return r, err
+	// Nobody has run it yet on what this build has just made, or else it is found below.
+	if st.below == nil || st.below.Cached {
+		if r, err := st.find(ctx); err != nil || r != nil {
+			return r, err
+		}
 	}
 	if _, err := st.below.Tree(ctx); err != nil { // before the lock: see the package
 		return nil, err
@@ -169,17 +172,13 @@ func (st *step) onlyLayer(ctx context.Context, ws *snapshot.Workspace, root stri
 	if err != nil || placed == nil {
 		return nil, false, err
 	}
-	dirs, err := ws.Dirs(ctx)
-	if err != nil {
-		return nil, false, err
-	}
 	below, err := st.below.Tree(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	made := &layerOnly{step: st, started: started, result: cache.Result{ID: snapshot.NewName(), Below: below}}
 	empty, err := st.Build.Pack(ctx, st.node, Placed{
-		ID: made.result.ID, Dirs: dirs, Changes: placed.Changes, Notes: placed.Warnings(), Keep: made.keep,
+		ID: made.result.ID, Dirs: ws.Dirs(), Changes: placed.Changes, Notes: placed.Warnings(), Keep: made.keep,
 	})
 	switch {
 	case err != nil || empty:
