@@ -92,6 +92,8 @@ bench: bin/lbuild ## how fast layers are packed, and codecs compared: figures an
 	@mkdir -p out/bench
 	bin/lbuild bench --json out/bench/report.json --csv out/bench/runs.csv --plots out/bench $(BENCH)
 
+# COMPARE holds flags for bench/compare; COMPARE="--before PATH" measures an earlier bin/lbuild beside this one. See docs/bench.md.
+COMPARE ?=
 .PHONY: compare
 compare: build ## measure lbuild beside other builders, an hour or two: docs/performance.md
 	cd bench/compare && $(GO) run . $(COMPARE)

@@ -19,6 +19,7 @@ type newTree struct {
 	upper  string // moved into the snapshotter's directory
 	usage  snapshots.Usage
 	parent string // as the snapshotter names it; set on the way
+	placed string // where it was moved
 }
 
 type newTreeKey struct{}
@@ -81,7 +82,8 @@ func (a *newTree) move(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	if err := os.Rename(a.upper, filepath.Join(dir, "fs")); err != nil {
+	a.placed = filepath.Join(dir, "fs")
+	if err := os.Rename(a.upper, a.placed); err != nil {
 		return err
 	}
 	return errors.Join(syncPath(dir), syncPath(filepath.Dir(dir)))

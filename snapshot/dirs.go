@@ -23,7 +23,11 @@ type Dirs struct {
 
 // Dirs returns the directories of a frozen snapshot. They never change, and last as long as the snapshot is kept.
 func (s *Store) Dirs(ctx context.Context, name string) (Dirs, error) {
-	stack, err := s.stack(s.Context(ctx), name)
+	find := s.stack
+	if lease, err := s.leaseOf(ctx); err == nil {
+		find = lease.stack
+	}
+	stack, err := find(s.Context(ctx), name)
 	if err != nil {
 		return Dirs{}, fmt.Errorf("directories of snapshot %s: %w", name, err)
 	}
@@ -31,12 +35,8 @@ func (s *Store) Dirs(ctx context.Context, name string) (Dirs, error) {
 }
 
 // Dirs returns the directories of a workspace. They may be read while nobody writes to it.
-func (w *Workspace) Dirs(ctx context.Context) (Dirs, error) {
-	below, err := w.below(w.lease.Context(ctx))
-	if err != nil {
-		return Dirs{}, fmt.Errorf("directories of workspace: %w", err)
-	}
-	return Dirs{Upper: w.upper(), Lower: below, UserXattr: w.store.userXattr}, nil
+func (w *Workspace) Dirs() Dirs {
+	return Dirs{Upper: w.upper(), Lower: w.below, UserXattr: w.store.userXattr}
 }
 
 // stack lists the directories from the snapshot down to the empty tree.

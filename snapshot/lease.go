@@ -25,7 +25,7 @@ type Lease struct {
 	made  atomic.Int64 // directories in it
 
 	mu   sync.Mutex
-	kept map[string]bool // snapshots that are known to be kept by it
+	kept map[string][]string // snapshots that are known to be kept by it, with their directories; nil: not looked up yet
 
 	once sync.Once
 	err  error
@@ -52,7 +52,7 @@ func (s *Store) newLease() (_ *Lease, err error) {
 	defer closeInto(&err, guard)
 
 	id := strings.ToLower(rand.Text())
-	l := &Lease{store: s, id: id, dir: s.path("leases", id), kept: map[string]bool{}}
+	l := &Lease{store: s, id: id, dir: s.path("leases", id), kept: map[string][]string{}}
 	for _, kind := range []string{"mnt", "trees", "blobs"} {
 		if err := os.MkdirAll(filepath.Join(l.dir, kind), 0o700); err != nil {
 			return nil, err
@@ -121,7 +121,7 @@ func (l *Lease) directory(kind string) (string, error) {
 // each.
 func (l *Lease) keepSnapshot(ctx context.Context, snapshot string) error {
 	l.mu.Lock()
-	known := l.kept[snapshot]
+	_, known := l.kept[snapshot]
 	l.mu.Unlock()
 	if known {
 		return nil
@@ -129,15 +129,31 @@ func (l *Lease) keepSnapshot(ctx context.Context, snapshot string) error {
 	if err := l.store.addToLease(l.Context(ctx), snapshot); err != nil {
 		return err
 	}
-	l.remember(snapshot)
+	l.remember(snapshot, nil)
 	return nil
 }
 
-// remember notes that the lease keeps a snapshot.
-func (l *Lease) remember(snapshot string) {
+// remember notes that the lease keeps a snapshot, which therefore stays in its directories; nil: they are not known.
+func (l *Lease) remember(snapshot string, dirs []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.kept[snapshot] = true
+	l.kept[snapshot] = dirs
+}
+
+// stack lists the directories of a snapshot as [Store.stack] does, and looks only once for those of one that the lease is
+// known to keep.
+func (l *Lease) stack(ctx context.Context, snapshot string) ([]string, error) {
+	l.mu.Lock()
+	dirs, known := l.kept[snapshot]
+	l.mu.Unlock()
+	if dirs != nil {
+		return dirs, nil
+	}
+	dirs, err := l.store.stack(ctx, snapshot)
+	if err == nil && known {
+		l.remember(snapshot, dirs)
+	}
+	return dirs, err
 }
 
 // liveLeases lists the leases that this store has not released.

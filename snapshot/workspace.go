@@ -21,7 +21,8 @@ type Workspace struct {
 	store  *Store
 	lease  *Lease
 	parent string
-	files  string // the directory that holds upper and work
+	below  []string // the directories of the parent, the topmost first
+	files  string   // the directory that holds upper and work
 	mounts []mount.Mount
 
 	mu    sync.Mutex
@@ -46,9 +47,8 @@ func (s *Store) Prepare(ctx context.Context, parent string) (*Workspace, error) 
 }
 
 // make makes the two directories of the workspace. What it made when it fails goes with the lease.
-func (w *Workspace) make(ctx context.Context) error {
-	below, err := w.below(ctx)
-	if err != nil {
+func (w *Workspace) make(ctx context.Context) (err error) {
+	if err = w.keepParent(ctx); err != nil {
 		return err
 	}
 	if w.files, err = w.lease.directory("trees"); err != nil {
@@ -59,23 +59,24 @@ func (w *Workspace) make(ctx context.Context) error {
 			return err
 		}
 	}
-	w.mounts = []mount.Mount{w.store.writable(w.upper(), w.work(), below)}
+	w.mounts = []mount.Mount{w.store.writable(w.upper(), w.work(), w.below)}
 	// Overlayfs shows the upper root's metadata, so a new one would change what the parent shows.
-	if len(below) == 0 {
+	if len(w.below) == 0 {
 		return copyMetadata(w.upper(), "")
 	}
-	return copyMetadata(w.upper(), below[0])
+	return copyMetadata(w.upper(), w.below[0])
 }
 
-// below lists the directories of the parent, the topmost first, once the lease keeps it.
-func (w *Workspace) below(ctx context.Context) ([]string, error) {
+// keepParent adds the parent to the lease and finds its directories.
+func (w *Workspace) keepParent(ctx context.Context) (err error) {
 	if w.parent == "" {
-		return nil, nil
+		return nil
 	}
 	if err := w.lease.keepSnapshot(ctx, w.parent); err != nil {
-		return nil, err
+		return err
 	}
-	return w.store.stack(ctx, w.parent)
+	w.below, err = w.lease.stack(ctx, w.parent)
+	return err
 }
 
 func (w *Workspace) upper() string { return filepath.Join(w.files, "fs") }
@@ -129,32 +130,36 @@ func (w *Workspace) Commit(ctx context.Context, name string, records ...Change) 
 	if w.ended {
 		return errEnded
 	}
-	if err := w.commit(w.lease.Context(ctx), name, records); err != nil {
+	upper, err := w.commit(w.lease.Context(ctx), name, records)
+	if err != nil {
 		return fmt.Errorf("commit workspace: %w", err)
 	}
 	w.ended = true
-	w.lease.remember(name)
+	w.lease.remember(name, append([]string{upper}, w.below...))
+	if os.RemoveAll(w.files) == nil { // what overlayfs had to itself: few directories, and none of the step's
+		return nil
+	}
 	return w.discard()
 }
 
 // commit syncs the files before the transactions begin, which then last for moments; each costs two syncs, so there is
-// one in each database and no more.
-func (w *Workspace) commit(ctx context.Context, name string, records []Change) error {
+// one in each database and no more. It returns where the tree is.
+func (w *Workspace) commit(ctx context.Context, name string, records []Change) (upper string, err error) {
 	if name == "" {
-		return fmt.Errorf("a snapshot needs a name: %w", errdefs.ErrInvalidArgument)
+		return "", fmt.Errorf("a snapshot needs a name: %w", errdefs.ErrInvalidArgument)
 	}
 	if w.dir != "" {
 		if err := unmountIdle(ctx, w.dir); err != nil {
-			return err
+			return "", err
 		}
 		w.dir = ""
 	}
 	usage, err := w.store.syncTree(ctx, w.upper())
 	if err != nil {
-		return err
+		return "", err
 	}
 	tree := &newTree{upper: w.upper(), usage: usage}
-	return w.store.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
+	err = w.store.transact(ctx, func(ctx context.Context, tx *bolt.Tx) error {
 		if err := w.store.addSnapshot(ctx, name, w.parent, tree); err != nil {
 			return err
 		}
@@ -163,6 +168,7 @@ func (w *Workspace) commit(ctx context.Context, name string, records []Change) e
 		}
 		return nil
 	})
+	return tree.placed, err
 }
 
 // Discard unmounts the workspace and removes its files. It does nothing after Commit or Discard, so it may be deferred.
@@ -182,7 +188,7 @@ func (w *Workspace) Discard() error {
 	return nil
 }
 
-// discard removes the files, or what a commit left of them.
+// discard removes the files.
 func (w *Workspace) discard() error { return w.store.discard(w.files) }
 
 func (w *Workspace) unmount() error {

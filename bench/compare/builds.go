@@ -83,10 +83,14 @@ func (c *contest) fail(b builder.Builder, err error) {
 	}
 }
 
-// builders are lbuild and all others that are here, or of those that were asked for.
+// builders are lbuild, itself of before, and all others that are here, or of those that were asked for.
 func (o options) builders(ctx context.Context) (chosen []builder.Builder) {
-	for _, b := range builder.All() {
-		if b.Name != "lbuild" && !b.Probe && !o.compares(b.Name) {
+	all := builder.All()
+	if o.before != "" {
+		all = slices.Insert(all, 1, builder.Before(o.before))
+	}
+	for _, b := range all {
+		if b.Name != "lbuild" && b.Name != "before" && !b.Probe && !o.compares(b.Name) {
 			continue
 		}
 		if missing := b.Missing(ctx); missing != nil {
@@ -241,6 +245,9 @@ func (c *contest) save() error {
 	for _, s := range c.sets {
 		if !c.wants(s.Workload) {
 			continue
+		}
+		if r := s.Ratio("lbuild", "before", result.Wall); r > 0 {
+			progress("%s: %.3f of the time of before, %.3f of its CPU time", s.Workload, r, s.Ratio("lbuild", "before", result.CPU))
 		}
 		if err := s.Save(c.out); err != nil {
 			return err

@@ -3,6 +3,7 @@
 //
 //	go run . --out ../results/compare              measure all of it, for an hour or two
 //	go run . --workloads layer-apt --runs 3        measure one workload
+//	go run . --before /tmp/lbuild --against before       measure builds beside those of an earlier lbuild, and no other
 //	go run . page ../results/compare ../../docs/performance.md
 //
 // It is a module of its own, so that nobody else depends on those builders. It needs root, overlayfs, and cgroups of version 2.

@@ -24,6 +24,7 @@ type options struct {
 	runs               int
 	out, work          string
 	lbuild, runc       string
+	before             string // path of an earlier lbuild; "" for none
 	profile            string
 	tiny               bool
 	args               []string // as they were typed
@@ -43,6 +44,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.out, "out", defaultOut, "`directory` for the results, a file for each workload")
 	f.StringVar(&o.work, "work", "", "`directory` for all else, up to 15 GB; the base stays in it for the next time (default a new one, which is removed)")
 	f.StringVar(&o.lbuild, "lbuild", "../../bin/lbuild", "`path` of lbuild")
+	f.StringVar(&o.before, "before", "", "`path` of an earlier lbuild, which takes part in builds as \"before\", alone with --against before; its runc lies beside it or on PATH")
 	f.StringVar(&o.runc, "runc", "../../bin/runc", "`path` of the runc that all builders use")
 	f.StringVar(&o.profile, "profile", "", "`directory` for CPU profiles of libraries")
 	f.BoolVar(&o.tiny, "tiny", false, "hundredth part of the files, to try the harness")
@@ -56,7 +58,7 @@ func parse(args []string) (options, error) {
 		}
 	}
 	for _, a := range o.against {
-		if !slices.Contains(peers(), a) {
+		if !slices.Contains(peers(), a) && (a != "before" || o.before == "") {
 			return o, fmt.Errorf("nobody is named %q: there are %s", a, strings.Join(peers(), ", "))
 		}
 	}
@@ -66,7 +68,27 @@ func parse(args []string) (options, error) {
 	if o.tiny && o.out == defaultOut {
 		return o, errors.New("--tiny needs an --out of its own: it would replace the results of whole workloads")
 	}
-	return o, nil
+	return o, o.findBefore()
+}
+
+// findBefore makes the path of the earlier lbuild absolute, and looks whether it and its runc are there.
+func (o *options) findBefore() (err error) {
+	if o.before == "" {
+		return nil
+	}
+	if o.before, err = filepath.Abs(o.before); err == nil {
+		_, err = exec.LookPath(o.before)
+	}
+	if err != nil {
+		return fmt.Errorf("--before: %w", err)
+	}
+	if _, err := exec.LookPath(filepath.Join(filepath.Dir(o.before), "runc")); err == nil {
+		return nil
+	}
+	if _, err := exec.LookPath("runc"); err != nil {
+		return fmt.Errorf("--before %s: no runc beside it: %w", o.before, err)
+	}
+	return nil
 }
 
 // split is nil for a list without names.

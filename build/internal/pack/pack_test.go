@@ -126,10 +126,7 @@ func TestALayerWithoutATreeIsKeptAsItsStepSays(t *testing.T) {
 	if err := file("x")(root); err != nil {
 		t.Fatal(err)
 	}
-	dirs, err := ws.Dirs(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dirs := ws.Dirs()
 	p, gzip := New(store, memory, 1), compression(t, "gzip")
 	src := Source{ID: "result", Step: "1/1", Line: 3}
 	var asked []Layer

@@ -37,8 +37,11 @@ func (st *step) obtain(ctx context.Context) (*Result, error) {
 	if st.node.NoCache {
 		return st.make(ctx)
 	}
-	if r, err := st.findCached(ctx); err != nil || r != nil {
-		return r, err
+	// Nobody has run it yet on what this build has just made, or else it is found below.
+	if st.below == nil || st.below.Cached {
+		if r, err := st.findCached(ctx); err != nil || r != nil {
+			return r, err
+		}
 	}
 	if err := st.trees(ctx); err != nil { // before the lock: see the package
 		return nil, err
@@ -185,17 +188,13 @@ func (st *step) onlyLayer(ctx context.Context, ws *snapshot.Workspace, root stri
 	if err != nil || placed == nil {
 		return nil, false, err
 	}
-	dirs, err := ws.Dirs(ctx)
-	if err != nil {
-		return nil, false, err
-	}
 	below, err := st.below.Tree(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	made := &layerOnly{step: st, started: started, result: cache.Result{ID: snapshot.NewName(), Below: below}}
 	empty, err := st.Build.Pack(ctx, st.node, Placed{
-		ID: made.result.ID, Dirs: dirs, Changes: placed.Changes, Notes: placed.Warnings(), Keep: made.keep,
+		ID: made.result.ID, Dirs: ws.Dirs(), Changes: placed.Changes, Notes: placed.Warnings(), Keep: made.keep,
 	})
 	switch {
 	case err != nil || empty:

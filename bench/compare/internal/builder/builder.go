@@ -57,6 +57,8 @@ type Builder struct {
 	How string
 	// programs are looked up on PATH, unless they are lbuild's.
 	programs []string
+	// program is the path of one that is neither on PATH nor lbuild's.
+	program string
 	// version are arguments of the first program that make it print its version.
 	version []string
 	open    func(context.Context, Site) (Root, error)
@@ -134,6 +136,8 @@ func (b Builder) Version(ctx context.Context, lbuild, runc string) (string, erro
 	switch {
 	case b.Probe:
 		program = runc
+	case b.program != "":
+		program = b.program
 	case len(b.programs) > 0:
 		program = b.programs[0]
 	}

@@ -3,6 +3,7 @@ package page
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/lbuild/lbuild/bench/compare/internal/result"
@@ -96,19 +97,26 @@ func overFloor(s result.Set) float64 {
 }
 
 func buildBars() []bar {
-	return []bar{
+	bars := []bar{
 		{only: "large", text: "wall ÷ the best peer's", limit: 0.35, of: overBest},
 		{only: "changed", text: "wall ÷ the best peer's", limit: 0.2, of: overBest},
 		{only: "apt", text: "wall ÷ the best peer's", limit: 0.75, of: overBest},
 		{only: "steps", text: "wall ÷ BuildKit's", limit: 0.7, of: ratio("lbuild", "buildkit", result.Wall)},
 		{only: "steps", text: "milliseconds that lbuild adds to each RUN of runc alone", limit: 40, of: ownTime},
 	}
+	for _, workload := range order {
+		bars = append(bars, bar{only: workload, text: beside, limit: 1.05, of: ratio("lbuild", "before", result.Wall)})
+	}
+	return bars
 }
+
+// beside is a bar of builds that an earlier lbuild took part in.
+const beside = "wall ÷ that of before"
 
 // overBest is the largest of lbuild's ratios to a peer: that to the fastest one.
 func overBest(s result.Set) (worst float64) {
 	for _, c := range s.Contenders {
-		if c != "lbuild" && c != "runc" {
+		if c != "lbuild" && c != "before" && c != "runc" {
 			worst = max(worst, s.Ratio("lbuild", c, result.Wall))
 		}
 	}
@@ -154,7 +162,7 @@ func buildTable(sets map[string]result.Set) string {
 	b.WriteString("| | | bar | measured |\n|---|---|---|---|\n")
 	for _, bar := range buildBars() {
 		s, ok := sets[bar.only]
-		if !ok {
+		if !ok || bar.text == beside && !slices.Contains(s.Contenders, "before") {
 			continue
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", s.Title, bar.text, bar.limits(), bar.cell(bar.of(s)))

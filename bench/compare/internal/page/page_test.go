@@ -107,6 +107,22 @@ func TestTheBestPeerIsTheFastestThatMadeAnImage(t *testing.T) {
 	}
 }
 
+func TestBeforeHasABarWhereItTookPart(t *testing.T) {
+	s := buildSet()
+	if got := buildTable(map[string]result.Set{"steps": s}); strings.Contains(got, beside) {
+		t.Errorf("before has a bar though it took no part:\n%s", got)
+	}
+	s.Contenders = append(s.Contenders, "before")
+	s.Runs = append(s.Runs, result.Run{Contender: "before", Wall: 2.5, CPU: 2})
+	const want = "| steps | wall ÷ that of before | ≤ 1.05 | 1.20 ✗ |\n"
+	if got := buildTable(map[string]result.Set{"steps": s}); !strings.Contains(got, want) {
+		t.Errorf("the table lacks %q:\n%s", want, got)
+	}
+	if got := overBest(s); got != 0.75 {
+		t.Errorf("before counts as a peer: %v", got)
+	}
+}
+
 func TestTableTellsOtherTrees(t *testing.T) {
 	got := table(buildSet())
 	for _, want := range []string{
