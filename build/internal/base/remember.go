@@ -22,7 +22,7 @@ type memory struct {
 	Manifests []digest.Digest    `json:"manifests"` // one for each platform that was asked for
 }
 
-func memoryKey(named reference.Named) string { return "reference/" + named.String() }
+func memoryKey(named reference.Named) string { return image.ReferenceKey(named.String()) }
 
 // remember keeps what a registry said, beside what it said of other platforms of the same index.
 func (f *Finder) remember(ctx context.Context, named reference.Named, pulled remote.Image) error {
