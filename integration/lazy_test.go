@@ -154,3 +154,20 @@ func TestARemovedBaseLeavesNothingAndIsAskedForAgain(t *testing.T) {
 		t.Error("nobody asked for the base after its name was removed")
 	}
 }
+
+// A tag that moved stays where the registry last said it was, also where an older answer has its layers here.
+func TestWhatARegistrySaidLastCounts(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t)
+	registry := m.registry()
+	base, app := registry+"/base:1", registry+"/app:1"
+	m.pushedBase(base)
+	unpacked := m.context("-- Buildfile --\nFROM " + base + "\nRUN true\n")
+	m.mustMeasure(unpacked)
+	m.otherRoot("moved").mustBuild(m.context("-- Buildfile --\nFROM base\nENV MOVED=1\n"), "-q", "-t", base, "--push")
+	dir := m.context("-- Buildfile --\nFROM " + base + "\nENV A=1\n")
+	want := m.mustMeasure(dir, "--pull", "--push", "-t", app).digest()
+	if got := m.mustMeasure(dir, "--push", "-t", app).digest(); got != want {
+		t.Errorf("without --pull the next build has %s, want %s as before", got, want)
+	}
+}
