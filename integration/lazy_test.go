@@ -2,6 +2,7 @@ package integration
 
 import (
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -130,5 +131,43 @@ func TestAnImageThatWasReadBeforeIsNotUnpackedAgain(t *testing.T) {
 	again := m.mustMeasure(dir)
 	if again.digest() != first.digest() || again.steps() != "2 cached; 0 run" {
 		t.Errorf("the second build: %s, %s", again.digest(), again.steps())
+	}
+}
+
+// What a registry said of a name is remembered beside the name, and goes with it.
+func TestARemovedBaseLeavesNothingAndIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t)
+	p := startProxy(t, m.registry(), nil)
+	base := p.host + "/base:1"
+	m.pushedBase(base)
+	dir := m.context("-- Buildfile --\nFROM " + base + "\n")
+	files := "type=tar,dest=" + filepath.Join(m.dir, "files.tar")
+	m.mustMeasure(dir, "-o", files)
+	m.mustLbuild("rmi", base)
+	if blobs := m.entries("content/blobs/sha256"); len(blobs) > 0 {
+		t.Errorf("%d blobs are left, want none", len(blobs))
+	}
+	p.layersRead(0)
+	m.mustMeasure(dir, "-o", files)
+	if p.manifestsRead("base") == 0 {
+		t.Error("nobody asked for the base after its name was removed")
+	}
+}
+
+// A tag that moved stays where the registry last said it was, also where an older answer has its layers here.
+func TestWhatARegistrySaidLastCounts(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t)
+	registry := m.registry()
+	base, app := registry+"/base:1", registry+"/app:1"
+	m.pushedBase(base)
+	unpacked := m.context("-- Buildfile --\nFROM " + base + "\nRUN true\n")
+	m.mustMeasure(unpacked)
+	m.otherRoot("moved").mustBuild(m.context("-- Buildfile --\nFROM base\nENV MOVED=1\n"), "-q", "-t", base, "--push")
+	dir := m.context("-- Buildfile --\nFROM " + base + "\nENV A=1\n")
+	want := m.mustMeasure(dir, "--pull", "--push", "-t", app).digest()
+	if got := m.mustMeasure(dir, "--push", "-t", app).digest(); got != want {
+		t.Errorf("without --pull the next build has %s, want %s as before", got, want)
 	}
 }

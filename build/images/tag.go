@@ -53,7 +53,7 @@ func (m *Images) Remove(ctx context.Context, refs []string) (removed []string, e
 			continue
 		}
 		for _, record := range records {
-			if err := m.store.Images().Delete(ctx, record.Name); err != nil && !errdefs.IsNotFound(err) {
+			if err := image.RemoveName(ctx, m.store, record.Name); err != nil && !errdefs.IsNotFound(err) {
 				errs = append(errs, fmt.Errorf("remove %s: %w", record.Name, err))
 				continue
 			}

@@ -81,14 +81,11 @@ func (f *Finder) find(ctx context.Context, ref string, platform platforms.MatchC
 	return f.fromName(ctx, reference.TagNameOnly(named), platform)
 }
 
-// fromName takes the image that has a name here, then one that is remembered, and else asks the registry.
+// fromName takes what is known here of a name, and else asks the registry.
 func (f *Finder) fromName(ctx context.Context, named reference.Named, platform platforms.MatchComparer) (*Image, error) {
 	var damage error
 	if !f.Pull {
-		img, err := f.fromStore(ctx, named, platform)
-		if errdefs.IsNotFound(err) {
-			img, err = f.fromMemory(ctx, named, platform)
-		}
+		img, err := f.fromHere(ctx, named, platform)
 		if !errdefs.IsNotFound(err) && !errdefs.IsDataLoss(err) {
 			return img, err
 		}
@@ -101,6 +98,21 @@ func (f *Finder) fromName(ctx context.Context, named reference.Named, platform p
 		return nil, errors.Join(err, damage)
 	}
 	return img, nil
+}
+
+// fromHere takes the image that has a name here, or else what a registry said of it; only that where it said so later.
+func (f *Finder) fromHere(ctx context.Context, named reference.Named, platform platforms.MatchComparer) (*Image, error) {
+	later, err := f.saidLater(ctx, named)
+	if err != nil {
+		return nil, err
+	}
+	if !later {
+		img, err := f.fromStore(ctx, named, platform)
+		if !errdefs.IsNotFound(err) {
+			return img, err
+		}
+	}
+	return f.fromMemory(ctx, named, platform)
 }
 
 // fromStore takes an image that has a name here. It is not found when the store lacks the name or the platform, and the

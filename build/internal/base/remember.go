@@ -3,6 +3,7 @@ package base
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
@@ -22,7 +23,7 @@ type memory struct {
 	Manifests []digest.Digest    `json:"manifests"` // one for each platform that was asked for
 }
 
-func memoryKey(named reference.Named) string { return "reference/" + named.String() }
+func memoryKey(named reference.Named) string { return image.ReferenceKey(named.String()) }
 
 // remember keeps what a registry said, beside what it said of other platforms of the same index.
 func (f *Finder) remember(ctx context.Context, named reference.Named, pulled remote.Image) error {
@@ -35,6 +36,7 @@ func (f *Finder) remember(ctx context.Context, named reference.Named, pulled rem
 		if !found || json.Unmarshal(old.Data, &m) != nil || m.Target.Digest != pulled.Target.Digest {
 			old, m = snapshot.Record{Blobs: []digest.Digest{pulled.Target.Digest}}, memory{Target: pulled.Target}
 		}
+		old.Created = time.Time{} // now
 		m.Manifests = appendNew(m.Manifests, pulled.Manifest.Digest)
 		old.Blobs = appendNew(old.Blobs, pulled.Manifest.Digest, img.Config.Digest)
 		var err error
@@ -55,6 +57,26 @@ func appendNew(list []digest.Digest, digests ...digest.Digest) []digest.Digest {
 		}
 	}
 	return list
+}
+
+// saidLater tells whether a registry was asked for a name after an image got it here.
+func (f *Finder) saidLater(ctx context.Context, named reference.Named) (bool, error) {
+	said, err := f.Store.Record(ctx, memoryKey(named))
+	if err != nil {
+		return false, ignoreNotFound(err)
+	}
+	img, err := f.Store.Images().Get(ctx, named.String())
+	if err != nil {
+		return false, ignoreNotFound(err)
+	}
+	return said.Created.After(img.UpdatedAt), nil
+}
+
+func ignoreNotFound(err error) error {
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // fromMemory takes what a registry said of a name before. It is not found where that is nothing of this platform.

@@ -1,4 +1,4 @@
-// Package image reads what describes an image: indexes, manifests and configs. It writes nothing but names.
+// Package image reads and writes what describes an image: indexes, manifests, configs and names.
 package image
 
 import (

@@ -9,6 +9,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/snapshot"
 )
 
 // untaggedPrefix is before the digest in the names of images that were built or loaded without a name.
@@ -19,6 +21,18 @@ func UntaggedName(target digest.Digest) string { return untaggedPrefix + string(
 
 // IsUntagged says whether UntaggedName made name.
 func IsUntagged(name string) bool { return strings.HasPrefix(name, untaggedPrefix) }
+
+// ReferenceKey is the key of the record of what a registry said of a name.
+func ReferenceKey(name string) string { return "reference/" + name }
+
+// RemoveName takes a name out of the image store, and forgets what a registry said of it: that would stand for the name
+// otherwise, and keep all of the image.
+func RemoveName(ctx context.Context, store *snapshot.Store, name string) error {
+	if err := store.DeleteRecord(ctx, ReferenceKey(name)); err != nil {
+		return err
+	}
+	return store.Images().Delete(ctx, name)
+}
 
 // SetName makes name stand for target in the image store, whatever it stood for before.
 func SetName(ctx context.Context, store images.Store, name string, target ocispec.Descriptor) error {

@@ -114,8 +114,8 @@ func (p *Plan) inherit(s *Stage, from *instructions.Stage) error {
 	}
 	s.Platform = parent.Platform
 	var texts []string
-	for _, cmd := range p.file.Stages[parent.Index].Commands {
-		if onbuild, ok := cmd.(*instructions.OnbuildCommand); ok && parent.Base.Kind != OnContext {
+	for _, cmd := range parent.Commands { // none where a named context replaces it
+		if onbuild, ok := cmd.(*instructions.OnbuildCommand); ok {
 			texts = append(texts, onbuild.Expression)
 		}
 	}
