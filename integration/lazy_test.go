@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	lbuild "github.com/lbuild/lbuild/build"
 )
 
 // Bases come when somebody reads them. These tests count what is asked of a registry.
@@ -169,5 +171,35 @@ func TestWhatARegistrySaidLastCounts(t *testing.T) {
 	want := m.mustMeasure(dir, "--pull", "--push", "-t", app).digest()
 	if got := m.mustMeasure(dir, "--push", "-t", app).digest(); got != want {
 		t.Errorf("without --pull the next build has %s, want %s as before", got, want)
+	}
+}
+
+// Importing a base and unpacking it are told of in bytes, each layer to its end.
+func TestImportingAndUnpackingABaseShowBytes(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t)
+	o := m.mustMeasure(m.context("-- Buildfile --\nFROM base\nRUN true\n"))
+	ended := map[string]int{}
+	for _, ev := range o.events {
+		if ev.Type != lbuild.EventUnpack {
+			continue
+		}
+		if ev.Current > ev.Total || ev.Name != "oci-layout://"+programs.base {
+			t.Errorf("%d of %d bytes of %q", ev.Current, ev.Total, ev.Name)
+		}
+		if ev.State == lbuild.StateDone && ev.Current == ev.Total {
+			ended[ev.Digest]++
+		}
+	}
+	layers := 0
+	for d, n := range ended {
+		if n == 2 { // imported and unpacked; the rest is what describes the image
+			layers++
+		} else if n != 1 {
+			t.Errorf("%s ended %d times", d, n)
+		}
+	}
+	if layers != 4 {
+		t.Errorf("%d layers were imported and unpacked, want 4: %v", layers, ended)
 	}
 }
