@@ -87,7 +87,7 @@ func (c *Cache) whole(ctx context.Context, d digest.Digest) (bool, error) {
 
 // Record is what Lookup finds the result by. It is to be put together with the tree, or with the layer that is all of it.
 func Record(key plan.Key, below string, r Result) (snapshot.Record, error) {
-	record := snapshot.Record{Key: stepKey(key, below) + r.ID, Snapshot: r.ID, Created: r.Created}
+	record := snapshot.Record{Key: RecordKey(key, below, r.ID), Snapshot: r.ID, Created: r.Created}
 	if !r.HasTree() {
 		record.Snapshot, record.Blobs = r.Below, []digest.Digest{r.Blob}
 		if r.Layer != "" {
@@ -97,9 +97,12 @@ func Record(key plan.Key, below string, r Result) (snapshot.Record, error) {
 	return encode(record, r)
 }
 
+// RecordKey is the key of the record of a result. Others may need it.
+func RecordKey(key plan.Key, below, id string) string { return stepKey(key, below) + id }
+
 // Forget removes the record of a result that cannot be had any more.
 func (c *Cache) Forget(ctx context.Context, key plan.Key, below, id string) error {
-	return c.store.DeleteRecord(ctx, stepKey(key, below)+id)
+	return c.store.DeleteRecord(ctx, RecordKey(key, below, id))
 }
 
 // Seen tells whether an instruction of these words was ever recorded: without that, a lookup cannot find any.
@@ -108,9 +111,9 @@ func (c *Cache) Seen(ctx context.Context, text plan.Key) (bool, error) {
 	return c.get(ctx, textKey(text), &seen)
 }
 
-// SeenRecord is what Seen finds.
-func SeenRecord(text plan.Key) snapshot.Record {
-	return snapshot.Record{Key: textKey(text), Data: []byte("true")}
+// SeenRecord is what Seen finds. It goes with the record of the result that it was put with.
+func SeenRecord(text plan.Key, result snapshot.Record) snapshot.Record {
+	return snapshot.Record{Key: textKey(text), Needs: []string{result.Key}, Data: []byte("true")}
 }
 
 // Content finds the digest of files of a result. The tree need not be there.
@@ -119,13 +122,20 @@ func (c *Cache) Content(ctx context.Context, id string, selection plan.Key) (d d
 	return d, ok, err
 }
 
-// KeepContent remembers the digest of files of a result.
-func (c *Cache) KeepContent(ctx context.Context, id string, selection plan.Key, d digest.Digest) error {
+// KeepContent remembers the digest of files of a result, as long as the record of the key is there; "": that of an image,
+// which needs none.
+func (c *Cache) KeepContent(ctx context.Context, id, recordKey string, selection plan.Key, d digest.Digest) error {
 	record, err := encode(snapshot.Record{Key: contentKey(id, selection)}, d)
 	if err != nil {
 		return err
 	}
-	return c.store.PutRecord(ctx, record)
+	if recordKey != "" {
+		record.Needs = []string{recordKey}
+	}
+	if err := c.store.PutRecord(ctx, record); !errdefs.IsNotFound(err) {
+		return err
+	}
+	return nil // a prune has taken what it needs
 }
 
 // chain is the result whose layers are a stack.

@@ -135,11 +135,17 @@ func TestARecordOfAnotherVersionIsNotFound(t *testing.T) {
 
 func TestWordsAreSeenOnceTheyWereRecorded(t *testing.T) {
 	c, ctx := newCache(t)
+	result := snapshot.Record{Key: "result"}
+	must(t, c.store.PutRecord(ctx, result))
 	for _, want := range []bool{false, true} {
 		if seen, err := c.Seen(ctx, key); err != nil || seen != want {
 			t.Errorf("seen: %t, %v; want %t", seen, err, want)
 		}
-		must(t, c.store.PutRecord(ctx, SeenRecord(key)))
+		must(t, c.store.PutRecord(ctx, SeenRecord(key, result)))
+	}
+	must(t, c.store.DeleteRecord(ctx, result.Key))
+	if seen, err := c.Seen(ctx, key); err != nil || seen {
+		t.Errorf("after the result is gone: seen: %t, %v", seen, err)
 	}
 	if seen, err := c.Seen(ctx, otherKey); err != nil || seen {
 		t.Errorf("others are seen: %t, %v", seen, err)
@@ -148,7 +154,8 @@ func TestWordsAreSeenOnceTheyWereRecorded(t *testing.T) {
 
 func TestContentIsKnownByResultAndSelection(t *testing.T) {
 	c, ctx := newCache(t)
-	must(t, c.KeepContent(ctx, "a", key, "sha256:1"))
+	must(t, c.KeepContent(ctx, "a", "", key, "sha256:1"))
+	must(t, c.KeepContent(ctx, "b", "pruned meanwhile", key, "sha256:2"))
 	for _, test := range []struct {
 		id        string
 		selection plan.Key

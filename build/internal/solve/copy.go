@@ -110,5 +110,5 @@ func (s *solving) content(ctx context.Context, c *plan.Copy, from readable, file
 	if err != nil {
 		return "", err
 	}
-	return d, s.Cache.KeepContent(ctx, id, c.Selection(), d)
+	return d, s.Cache.KeepContent(ctx, id, from.result.recordKey(), c.Selection(), d)
 }

@@ -32,6 +32,14 @@ func (r *Result) id() string {
 	return r.ID
 }
 
+// recordKey is the key of the result's record; "" for an image, which has none.
+func (r *Result) recordKey() string {
+	if r.key == "" {
+		return ""
+	}
+	return cache.RecordKey(r.key, r.Below.id(), r.ID)
+}
+
 // Tree gives the snapshot of the tree, "" for the empty one. It is unpacked when it is first asked for, where all that
 // there is of it is layers.
 func (r *Result) Tree(ctx context.Context) (string, error) {

@@ -173,7 +173,7 @@ func (st *step) records(made cache.Result) ([]snapshot.Change, error) {
 	}
 	records := []snapshot.Change{record}
 	if st.text != "" {
-		records = append(records, cache.SeenRecord(st.text))
+		records = append(records, cache.SeenRecord(st.text, record))
 	}
 	return records, nil
 }
