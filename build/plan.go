@@ -121,7 +121,7 @@ func unknownUntil(n *plan.Node) string {
 	if base, ok := n.Op.(*plan.Base); ok {
 		return fmt.Sprintf("unknown until %s is unpacked", base.Image.Name)
 	}
-	return fmt.Sprintf("unknown until line %d has run", n.Line())
+	return fmt.Sprintf("unknown until the tree of line %d is made", n.Line())
 }
 
 func nodeID(n *plan.Node) *int {

@@ -3,6 +3,7 @@ package integration
 import (
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -202,4 +203,20 @@ func TestImportingAndUnpackingABaseShowBytes(t *testing.T) {
 	if layers != 4 {
 		t.Errorf("%d layers were imported and unpacked, want 4: %v", layers, ended)
 	}
+}
+
+// An index may have one image whose layers came, and one of which only the description was read.
+func TestAnIndexIsSavedAndPushedWithTheImagesWhoseLayersAreHere(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t)
+	registry := m.registry()
+	base := registry + "/base:1"
+	files := "-- Buildfile --\nFROM scratch\nARG TARGETARCH\nCOPY f-$TARGETARCH /f\n-- f-amd64 --\na\n-- f-arm64 --\nb\n"
+	m.otherRoot("base-root").mustBuild(m.context(files), "-q", "--platform", bothPlatforms, "-t", base, "--push")
+	dir := m.context("-- Buildfile --\nFROM " + base + "\nENV A=1\n")
+	m.mustMeasure(dir, "--platform", "linux/"+runtime.GOARCH, "--push", "-t", registry+"/app:1")
+	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
+	m.mustMeasure(dir, "--platform", "linux/"+other)
+	m.mustLbuild("save", "-o", "base.tar", base)
+	m.mustLbuild("push", "-q", base)
 }

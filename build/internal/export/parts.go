@@ -12,6 +12,8 @@ import (
 	"github.com/containerd/errdefs"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lbuild/lbuild/build/internal/image"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 )
 
 // parts returns all that roots consist of, each blob once, parents first. An index may name manifests that the store
-// does not have, as it does when one platform of several was pulled; it must have one.
+// does not have whole, as it does when one platform of several was pulled; it must have one.
 func parts(ctx context.Context, store content.Provider, roots ...ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	w := &walk{store: store, seen: map[digest.Digest]bool{}}
 	for _, root := range roots {
@@ -98,9 +100,15 @@ func (w *walk) add(desc ocispec.Descriptor) {
 func (w *walk) visitAll(ctx context.Context, parent ocispec.Descriptor, children []ocispec.Descriptor, depth int) error {
 	absent := 0
 	for _, child := range children {
-		if isManifest(child) && !present(ctx, w.store, child) {
-			absent++
-			continue
+		if isManifest(child) {
+			ok, err := image.Stored(ctx, w.store, child)
+			if err != nil {
+				return fmt.Errorf("manifest %s: %w", child.Digest, err)
+			}
+			if !ok {
+				absent++
+				continue
+			}
 		}
 		if err := w.visit(ctx, child, depth); err != nil {
 			return err
@@ -110,17 +118,6 @@ func (w *walk) visitAll(ctx context.Context, parent ocispec.Descriptor, children
 		return fmt.Errorf("index %s: none of its manifests is there: %w", parent.Digest, errdefs.ErrNotFound)
 	}
 	return nil
-}
-
-func present(ctx context.Context, store content.Provider, desc ocispec.Descriptor) bool {
-	ra, err := store.ReaderAt(ctx, desc)
-	if errdefs.IsNotFound(err) {
-		return false
-	}
-	if err == nil {
-		_ = ra.Close() // nothing was written
-	}
-	return true
 }
 
 // verifiedStore is a store that can tell, without reading a blob, that its bytes have the digest.

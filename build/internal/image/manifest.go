@@ -20,7 +20,7 @@ const maxNesting = 4
 
 // Options says which manifests of an index count. The zero value takes all of them.
 type Options struct {
-	Stored bool // only those that the store has: a pull brings in one of an index
+	Stored bool // only those that the store has whole: a pull brings in one of an index
 }
 
 // PlatformError says that an index has no image for the platform that was asked for. It is a "not found".
@@ -73,7 +73,7 @@ func indexEntries(ctx context.Context, store content.Provider, index ocispec.Des
 	}
 	var stored []ocispec.Descriptor
 	for _, entry := range entries {
-		ok, err := isStored(ctx, store, entry)
+		ok, err := Stored(ctx, store, entry)
 		if err != nil {
 			return nil, err
 		}
@@ -110,8 +110,30 @@ func isImage(entry ocispec.Descriptor) bool {
 	return !images.IsAttestationType(entry.ArtifactType) && (entry.Platform == nil || entry.Platform.OS != "unknown")
 }
 
-func isStored(ctx context.Context, store content.Provider, entry ocispec.Descriptor) (bool, error) {
-	blob, err := store.ReaderAt(ctx, entry)
+// Stored says whether the store has an entry of an index, and for a manifest also its config and layers: of an image that
+// nobody needed, only the description is here.
+func Stored(ctx context.Context, store content.Provider, entry ocispec.Descriptor) (bool, error) {
+	ok, err := hasBlob(ctx, store, entry)
+	if err != nil || !ok || !images.IsManifestType(entry.MediaType) {
+		return ok, err
+	}
+	var m ocispec.Manifest
+	if ReadJSON(ctx, store, entry, &m) != nil {
+		return true, nil // whoever reads it says what is wrong
+	}
+	for _, part := range append([]ocispec.Descriptor{m.Config}, m.Layers...) {
+		if part.Digest == "" {
+			continue
+		}
+		if ok, err := hasBlob(ctx, store, part); err != nil || !ok {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func hasBlob(ctx context.Context, store content.Provider, desc ocispec.Descriptor) (bool, error) {
+	blob, err := store.ReaderAt(ctx, desc)
 	if errdefs.IsNotFound(err) {
 		return false, nil
 	}
@@ -165,13 +187,13 @@ type preferred struct{ platforms.MatchComparer }
 
 func (preferred) Match(ocispec.Platform) bool { return true }
 
-// Complete says whether the store has all manifests that desc stands for. It does not look at layers.
+// Complete says whether the store has all manifests that desc stands for, with their configs and layers.
 func Complete(ctx context.Context, store content.Provider, desc ocispec.Descriptor) (bool, error) {
 	return complete(ctx, store, desc, maxNesting)
 }
 
 func complete(ctx context.Context, store content.Provider, desc ocispec.Descriptor, depth int) (bool, error) {
-	ok, err := isStored(ctx, store, desc)
+	ok, err := Stored(ctx, store, desc)
 	if err != nil || !ok || !images.IsIndexType(desc.MediaType) {
 		return ok, err
 	}

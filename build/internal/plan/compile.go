@@ -26,7 +26,7 @@ type BaseImage struct {
 // gives those and no graph: the caller finds them and calls again, as triggers of one may need others. Errors are
 // *buildfile.Error.
 func Compile(f *buildfile.File, o Options) (*Graph, []Need, error) {
-	c := &compiler{file: f, options: withPlatforms(o), graph: &Graph{}, nodes: map[Key]*Node{}}
+	c := &compiler{file: f, options: withPlatforms(o), graph: &Graph{}, nodes: map[Key]*Node{}, steps: map[string]*Node{}}
 	var plans []*Plan
 	for _, platform := range c.options.Platforms {
 		p, err := c.plan(platform)
@@ -52,7 +52,8 @@ type compiler struct {
 	file    *buildfile.File
 	options Options
 	graph   *Graph
-	nodes   map[Key]*Node // by what they do and where
+	nodes   map[Key]*Node    // by what they do and where
+	steps   map[string]*Node // by the IDs of their steps
 	needs   []Need
 }
 
@@ -152,7 +153,7 @@ func (c *compiler) image(p *Plan) error {
 }
 
 // node gives the node of an op in its place: the one that is there, or a new one.
-func (c *compiler) node(op Op, below *Node, reads []Source, noCache bool, step *Step) *Node {
+func (c *compiler) node(op Op, below *Node, reads []Source, noCache bool) *Node {
 	fields := []string{string(op.identity()), nodeID(below)}
 	for _, r := range reads {
 		fields = append(fields, r.identity())
@@ -164,10 +165,19 @@ func (c *compiler) node(op Op, below *Node, reads []Source, noCache bool, step *
 		c.nodes[key], c.graph.Nodes = n, append(c.graph.Nodes, n)
 	}
 	n.NoCache = n.NoCache || noCache
-	if step != nil && !slices.ContainsFunc(n.Steps, func(s Step) bool { return s.ID == step.ID }) {
+	return n
+}
+
+// addStep makes a step one of those of a node. Of a stage for the build platform each target may have nodes of its own: then
+// its ID says for which target it is.
+func (c *compiler) addStep(n *Node, step *Step, target ocispec.Platform) {
+	if other := c.steps[step.ID]; other != nil && other != n {
+		step.ID += " for " + platforms.FormatAll(target)
+	}
+	c.steps[step.ID] = n
+	if !slices.ContainsFunc(n.Steps, func(s Step) bool { return s.ID == step.ID }) {
 		n.Steps = append(n.Steps, *step)
 	}
-	return n
 }
 
 // noCache tells whether the steps of a stage are to run again. A stage can be named by its number, also where it has a name.

@@ -176,6 +176,22 @@ linux/s390x is 7 from img 5
 `,
 		},
 		{
+			name:      "two platforms do not share a step that sees the target, nor its ID",
+			platforms: "linux/arm64 linux/s390x",
+			text:      "FROM --platform=$BUILDPLATFORM img AS build\nRUN get\nARG TARGETARCH\nRUN make\nFROM scratch\nCOPY --from=build o /\n",
+			want: `0 base img linux/amd64
+1 run get linux/amd64 on 0 = linux/amd64 build 1/3 line 2
+2 run make linux/amd64 on 1 = linux/amd64 build 3/3 line 4
+3 COPY o / reads 2 = linux/arm64 1 1/1 line 6
+4 run make linux/amd64 on 1 = linux/amd64 build 3/3 for linux/s390x line 4
+5 COPY o / reads 4 = linux/s390x 1 1/1 line 6
+linux/arm64 is 3
+  + COPY o / 3
+linux/s390x is 5
+  + COPY o / 5
+`,
+		},
+		{
 			name:      "two platforms share files, but no command that sees its platform",
 			platforms: "linux/arm64 linux/s390x",
 			text:      "FROM scratch\nCOPY f /\nRUN [\"f\"]\n",

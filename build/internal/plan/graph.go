@@ -38,7 +38,7 @@ func (n *Node) Line() int {
 
 // Step is an instruction that makes a node, as people know it.
 type Step struct {
-	ID       string // unique in a build: "builder 2/5", "2/5" where the only stage has no name, with several platforms behind one
+	ID       string // unique in a build: "builder 2/5", "2/5" where the only stage has no name, with several platforms behind one; where those differ "linux/amd64 builder 2/5 for linux/arm64"
 	Stage    string
 	Platform string // "" in a build for one platform
 	Line     int

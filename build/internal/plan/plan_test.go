@@ -196,6 +196,16 @@ FROM child`,
  2 tools on image b
 *3 3 on stage 1 needs [1]`,
 		},
+		{
+			name: "a child stage runs the triggers of a parent on a context", contexts: "img",
+			input: "FROM img AS parent\nONBUILD RUN x\nFROM parent\n",
+			want:  " 0 parent on context img\n    ONBUILD RUN x\n*1 1 on stage 0 needs [0]\n    RUN x\n",
+		},
+		{
+			name: "a child stage runs no triggers of a parent that a context replaces", contexts: "parent",
+			input: "FROM img AS parent\nONBUILD RUN x\nFROM parent\n",
+			want:  "*1 1 on context parent\n",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p, err := plan.New(parse(t, test.input), options(test.target, test.args, test.contexts))

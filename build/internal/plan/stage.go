@@ -99,7 +99,8 @@ func (st *stage) remember(createdBy string) {
 // change puts an op on what the stage has come to.
 func (st *stage) change(op Op, cmd instructions.Command, createdBy string, reads ...Source) {
 	step := st.step(cmd)
-	st.top = st.node(op, st.top, reads, st.noCache(st.Stage), &step)
+	st.top = st.node(op, st.top, reads, st.noCache(st.Stage))
+	st.addStep(st.top, &step, st.plan.options.TargetPlatform)
 	st.history = append(st.history, Entry{CreatedBy: createdBy, Line: step.Line, Step: step.ID, Node: st.top, Layer: true})
 }
 
@@ -186,7 +187,7 @@ func (st *stage) fromImage(ref ImageRef, img BaseImage) error {
 func (st *stage) imageNode(ref ImageRef) *Node {
 	img := st.options.Images[ref]
 	op := &Base{Image: ref, Manifest: img.Manifest, ChainID: identity.ChainID(slices.Clone(img.Config.RootFS.DiffIDs))}
-	return st.node(op, nil, nil, false, nil)
+	return st.node(op, nil, nil, false)
 }
 
 // completeHistory is the image's history, made to speak of as many layers as the image has: consumers pair them up one by

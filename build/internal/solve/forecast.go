@@ -122,6 +122,9 @@ func firstToRun(f Forecast) *plan.Node {
 
 // isReadable tells whether the files that a COPY reads of a result are known without making its tree.
 func (s *solving) isReadable(ctx context.Context, c *plan.Copy, r *Result) (bool, error) {
+	if r.ID == "" {
+		return true, nil // an image without layers
+	}
 	if _, ok, err := s.Cache.Content(ctx, r.ID, c.Selection()); err != nil || ok {
 		return ok, err
 	}

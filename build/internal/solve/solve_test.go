@@ -221,3 +221,20 @@ func rememberLayers(ctx context.Context, t *testing.T, s *Solver, g *plan.Graph,
 	}
 	return ids
 }
+
+// TestTheFilesOfAnImageWithoutLayersAreKnown looks at a COPY from an image whose tree is the empty one, which nobody unpacks.
+func TestTheFilesOfAnImageWithoutLayersAreKnown(t *testing.T) {
+	ctx, solver, _ := newSolver(t)
+	base := &plan.Node{Op: &plan.Base{}}
+	reads := &plan.Node{
+		ID: 1, Op: &plan.Copy{Verb: "COPY", Sources: []string{"/"}, Dest: "/"}, Reads: []plan.Source{{Kind: plan.FromNode, Node: base}},
+		Steps: []plan.Step{{ID: "reads"}},
+	}
+	forecast, err := solver.Forecast(ctx, &plan.Graph{Nodes: []*plan.Node{base, reads}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := forecast[1].State; got != Runs {
+		t.Errorf("the COPY is %q, want %q", got, Runs)
+	}
+}
