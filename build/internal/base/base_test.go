@@ -306,7 +306,7 @@ func TestContentFetchesALayerOnlyWhenItIsRead(t *testing.T) {
 		layer, lazy := r.layers["amd64"], f.Content()
 		info, err := lazy.Info(ctx, layer.Digest)
 		must(t, err)
-		host, _, _ := strings.Cut(r.name, "/")
+		host, _, _ := strings.Cut(r.name, ":") // as the pusher looks for it, without the port
 		if source := info.Labels["containerd.io/distribution.source."+host]; info.Size != layer.Size || source != "repo" {
 			t.Errorf("info is %+v", info)
 		}
