@@ -72,9 +72,9 @@ type Source struct {
 	// MakeTree makes that snapshot where it is needed and is not there; nil: it cannot be made.
 	MakeTree func(context.Context) error
 
-	Step    string // that made it, for events
-	Line    int
-	Rank    int // layers of lower rank are packed first
+	Step string // that made it, for events
+	Line int
+	Rank int // layers of lower rank are packed first
 }
 
 // Placed is a tree in a workspace that the files of a COPY have not been copied to: they are packed from where they are.
