@@ -185,7 +185,7 @@ type writing struct {
 	workers  int
 	dirs     snapshot.Dirs
 	complete func(iter.Seq2[diff.Change, error]) iter.Seq2[diff.Change, error] // what the walk finds; nil: it finds all
-	keep     func(*snapshot.BlobWriter, Layer) error                           // makes the blob whole
+	keep     func(*snapshot.BlobWriter, Layer) (kept bool, err error)          // makes the blob whole, or leaves it
 }
 
 // fromTree packs a frozen snapshot.
@@ -196,26 +196,28 @@ func (b *Build) fromTree(ctx context.Context, src Source, c compress.Compression
 	}
 	return b.write(ctx, writing{
 		src: src, to: c, workers: workers, dirs: dirs,
-		keep: func(blob *snapshot.BlobWriter, l Layer) error { return b.keep(ctx, blob, src, c, dirs, l) },
+		keep: func(blob *snapshot.BlobWriter, l Layer) (bool, error) {
+			return true, b.keep(ctx, blob, src, c, dirs, l)
+		},
 	})
 }
 
 // fromPlaced packs what has no tree. Waited is how long that had to wait for its turn.
 func (b *Build) fromPlaced(ctx context.Context, src Source, c compress.Compression, workers int, p Placed, waited time.Duration) (Layer, error) {
-	keep := func(blob *snapshot.BlobWriter, l Layer) error {
+	keep := func(blob *snapshot.BlobWriter, l Layer) (bool, error) {
 		if l.Entries == 0 {
-			return nil
+			return false, nil
 		}
 		l.Waited = waited
 		changes, err := p.Keep(ctx, l)
 		if err != nil || len(changes) == 0 {
-			return err
+			return false, err
 		}
 		record, err := b.record(src, c, l)
 		if err != nil {
-			return err
+			return false, err
 		}
-		return blob.Commit(ctx, l.Size, l.Digest, Uncompressed(l.DiffID), append([]snapshot.Change{record}, changes...)...)
+		return true, blob.Commit(ctx, l.Size, l.Digest, Uncompressed(l.DiffID), append([]snapshot.Change{record}, changes...)...)
 	}
 	return b.write(ctx, writing{src: src, to: c, workers: workers, dirs: p.Dirs, complete: p.Changes, keep: keep})
 }
@@ -246,7 +248,8 @@ func (b *Build) write(ctx context.Context, w writing) (_ Layer, err error) {
 		Result: result, Seconds: time.Since(started).Seconds(), Unchanged: stats.Unchanged, UnchangedBytes: stats.UnchangedBytes,
 		ReusedBytes: known.Reused(),
 	}
-	if err = w.keep(blob, l); err == nil && l.Entries > 0 {
+	kept, err := w.keep(blob, l)
+	if err == nil && kept && l.Entries > 0 {
 		b.keepBlocks(known, l.Digest)
 	}
 	return l, err

@@ -2,7 +2,8 @@
 // are. A node whose result is remembered does not run, and no tree is made before somebody needs it.
 //
 // Waiting has one order, which excludes that two wait for each other: for the nodes below and those that are read, then
-// for the lock of the step, and last for a slot. Who has a slot waits for nothing else.
+// for the lock of the step, and last for a slot. Who has a slot waits for nothing else but, to pack its own layer, for room in
+// the memory of packing, which needs no slot.
 package solve
 
 import (
