@@ -30,7 +30,7 @@ func TestTheExampleOfACIBuilderBuilds(t *testing.T) {
 	if !regexp.MustCompile("^site" + digest + "config" + digest + "bundle" + digest + "$").MatchString(digests) {
 		t.Errorf("it prints %q", digests)
 	}
-	for _, want := range []string{"site: 1/1 ", "config: 2/2 ", ": packed "} {
+	for _, want := range []string{"site: 1/3 ", "config: 2/2 ", ": packed "} {
 		if !strings.Contains(said, want) {
 			t.Errorf("progress lacks %q:\n%s", want, said)
 		}
