@@ -13,7 +13,8 @@ import (
 // Fetch brings what a manifest describes into the store, config and layers, side by side, and unpacks nothing. Blobs
 // that are missing or have changed are fetched (fetcher nil: an error); a fetch that failed goes on where it was if it
 // is called again under the same lease. Every blob has its digest when Fetch returns, and the lease of ctx keeps them
-// all, as the manifest does. Its errors name the blob, not the manifest. That the layers have the diff-ids that the config tells is not known.
+// all, as the manifest does. Its errors name the blob, not the manifest. That the layers have the diff-ids that the
+// config tells is not known.
 func (s *Store) Fetch(ctx context.Context, manifest ocispec.Descriptor, fetcher remotes.Fetcher) error {
 	lease, err := s.leaseOf(ctx)
 	if err == nil {
@@ -24,11 +25,39 @@ func (s *Store) Fetch(ctx context.Context, manifest ocispec.Descriptor, fetcher 
 }
 
 func (p *pull) fetchManifest(ctx context.Context, manifest ocispec.Descriptor) error {
-	if _, err := p.read(ctx, manifest); err != nil {
+	image, err := p.read(ctx, manifest)
+	if err != nil {
+		return err
+	}
+	if done, err := p.store.fetched(ctx, image); err != nil || done {
 		return err
 	}
 	children := images.SetChildrenLabels(p.store.blobs, images.ChildrenHandler(p.store.blobs))
 	return images.Dispatch(ctx, images.Handlers(images.HandlerFunc(p.fetchVerified), children), nil, manifest)
+}
+
+// fetched says whether nothing of an image is left to fetch, and takes it into the lease: in one transaction, where each
+// blob by itself would take one.
+func (s *Store) fetched(ctx context.Context, image image) (bool, error) {
+	whole, err := s.wholeLayers(ctx, image)
+	if err != nil || !whole {
+		return false, err
+	}
+	info, err := s.blobs.Info(ctx, image.manifest.Digest)
+	if err != nil {
+		return false, ignoreMissing(err)
+	}
+	labeled := map[string]bool{}
+	for _, to := range info.Labels {
+		labeled[to] = true
+	}
+	for _, d := range image.blobs()[1:] { // all but the manifest itself
+		if !labeled[d.String()] {
+			return false, nil
+		}
+	}
+	err = s.addToLease(ctx, "", image.blobs()...)
+	return err == nil, ignoreMissing(err)
 }
 
 // FetchBlob brings one blob into the store, unless it is there and its bytes have not changed (fetcher nil: an error).
