@@ -46,6 +46,26 @@ func TestFetchUnpacksNothing(t *testing.T) {
 	}
 }
 
+func TestTheLeaseKeepsWhatFetchFinds(t *testing.T) {
+	s := openStore(t, Options{})
+	first, ctx := newLease(t, s)
+	r := newRegistry()
+	target := r.putImage(t, manyLayers(t, 3)...)
+	if err := s.Fetch(ctx, target, r); err != nil {
+		t.Fatal(err)
+	}
+	_, later := newLease(t, s)
+	if err := s.Fetch(later, target, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(first.Release(), s.Collect(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Unpack(later, target, nil, UnpackOptions{}); err != nil {
+		t.Errorf("what was found is gone: %v", err)
+	}
+}
+
 func TestFetchFetchesAgainWhatChanged(t *testing.T) {
 	s := openStore(t, Options{})
 	_, ctx := newLease(t, s)
