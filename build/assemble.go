@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lbuild/lbuild/build/internal/base"
+	"github.com/lbuild/lbuild/build/internal/cache"
 	"github.com/lbuild/lbuild/build/internal/image"
 	"github.com/lbuild/lbuild/build/internal/pack"
 	"github.com/lbuild/lbuild/build/internal/plan"
@@ -70,11 +71,11 @@ type assembler struct {
 	to      compress.Compression
 	layers  []Layer
 	history []ocispec.History
-	chains  map[digest.Digest]string // results by the stack of layers that they are the top of
+	chains  map[digest.Digest]cache.Top // by the stack of layers
 }
 
 func (s *session) assembleImage(ctx context.Context, img *plan.Image, results []*solve.Result, c compress.Compression) (builtImage, error) {
-	a := &assembler{session: s, image: img, results: results, to: c, chains: map[digest.Digest]string{}}
+	a := &assembler{session: s, image: img, results: results, to: c, chains: map[digest.Digest]cache.Top{}}
 	from, err := a.baseLayers(ctx)
 	if err != nil {
 		return builtImage{}, err
@@ -84,7 +85,7 @@ func (s *session) assembleImage(ctx context.Context, img *plan.Image, results []
 			return builtImage{}, err
 		}
 	}
-	if err := s.cache.KeepChains(ctx, a.chains, s.req.Epoch != nil); err != nil {
+	if err := s.cache.KeepChains(ctx, a.chains); err != nil {
 		return builtImage{}, err
 	}
 	if len(a.layers) == 0 {
@@ -103,6 +104,11 @@ func (a *assembler) baseLayers(ctx context.Context) (*base.Image, error) {
 	img, err := a.session.image(ctx, a.image.Base)
 	if err != nil {
 		return nil, err
+	}
+	if a.needsBlobs() { // where they only go from registry to registry, the config's word is all that there is
+		if err := img.Prove(ctx); err != nil {
+			return nil, a.atImage(a.image.Base, err)
+		}
 	}
 	made := slices.DeleteFunc(slices.Clone(img.Config.History), func(h ocispec.History) bool { return h.EmptyLayer })
 	for i := range img.Layers {
@@ -150,13 +156,13 @@ func (a *assembler) add(e plan.Entry, packed pack.Layer) {
 		Unchanged: packed.Unchanged, UnchangedBytes: packed.UnchangedBytes, ReusedBytes: packed.ReusedBytes,
 	})
 	if r.HasTree() {
-		a.chains[identity.ChainID(diffIDs(a.layers))] = r.ID
+		a.chains[identity.ChainID(diffIDs(a.layers))] = cache.Top{Result: r.ID, Clamped: a.req.Epoch != nil}
 	}
 }
 
 // emptyLayer adds a layer without entries, because image-spec wants one.
 func (a *assembler) emptyLayer(ctx context.Context) error {
-	l, err := a.session.layers.Empty(ctx, a.to)
+	l, err := a.session.packing.Empty(ctx, a.to)
 	if err != nil {
 		return err
 	}

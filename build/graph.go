@@ -117,60 +117,69 @@ func (s *session) atImage(ref plan.ImageRef, err error) error {
 // solve runs the graph, with packing and pushing behind it, and returns when all three are done.
 func (s *session) solve(ctx context.Context) (results []*solve.Result, err error) {
 	s.group, ctx = errgroup.WithContext(ctx)
-	host := &host{session: s, packed: s.packedNodes(), needsTree: s.filesNodes(), layerIsEnough: s.layerOnlyNodes()}
+	b := &solveBuild{session: s, packed: s.packedNodes(), needsTree: s.filesNodes(), layerIsEnough: s.layerOnlyNodes()}
 	s.group.Go(func() (err error) {
-		results, err = s.solver(host).Solve(ctx, s.graph)
+		results, err = s.solver(b).Solve(ctx, s.graph)
 		return err
 	})
 	return results, s.group.Wait()
 }
 
-func (s *session) solver(h *host) *solve.Solver {
+func (s *session) solver(b *solveBuild) *solve.Solver {
 	return &solve.Solver{
-		Store: s.store, Cache: s.cache, Slots: s.slots, Events: &s.events, Runtime: s.opts.Runtime, Scratch: s.lease.Dir(), Build: h,
+		Store: s.store, Cache: s.cache, Slots: s.slots, Events: &s.events, Runtime: s.opts.Runtime, Scratch: s.lease.Dir(), Build: b,
 	}
 }
 
-// host is what a session does for its solver.
-type host struct {
+// solveBuild is what a session does for its solver.
+type solveBuild struct {
 	*session
 	packed        map[*plan.Node]bool // those with layers of an image
 	needsTree     map[*plan.Node]bool // those that are written as files
 	layerIsEnough map[*plan.Node]bool
 }
 
-var _ solve.Build = (*host)(nil)
+var _ solve.Build = (*solveBuild)(nil)
 
 // LayerIsEnough is solve.Build's.
-func (h *host) LayerIsEnough(n *plan.Node) bool { return h.layerIsEnough[n] }
+func (b *solveBuild) LayerIsEnough(n *plan.Node) bool { return b.layerIsEnough[n] }
 
 // OpenDir is solve.Build's.
-func (h *host) OpenDir(_ context.Context, src plan.Source) (*source.Tree, error) {
-	return h.context.openDir(src)
+func (b *solveBuild) OpenDir(_ context.Context, src plan.Source) (*source.Tree, error) {
+	return b.context.openDir(src)
 }
 
 // OpenTree is solve.Build's.
-func (h *host) OpenTree(ctx context.Context, name string) (*source.Tree, error) {
-	return h.context.openTree(ctx, name)
+func (b *solveBuild) OpenTree(ctx context.Context, name string) (*source.Tree, error) {
+	return b.context.openTree(ctx, name)
 }
 
 // Unpack is solve.Build's.
-func (h *host) Unpack(ctx context.Context, ref plan.ImageRef) (string, error) {
-	img, err := h.image(ctx, ref)
+func (b *solveBuild) Unpack(ctx context.Context, ref plan.ImageRef) (string, error) {
+	img, err := b.image(ctx, ref)
 	if err != nil {
 		return "", err
 	}
 	name, err := img.Unpack(ctx)
-	return name, h.atImage(ref, err)
+	return name, b.atImage(ref, err)
+}
+
+// Prove is solve.Build's.
+func (b *solveBuild) Prove(ctx context.Context, ref plan.ImageRef) error {
+	img, err := b.image(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return b.atImage(ref, img.Prove(ctx))
 }
 
 // Apply is solve.Build's.
-func (h *host) Apply(ctx context.Context, r *solve.Result, root string) (err error) {
+func (b *solveBuild) Apply(ctx context.Context, r *solve.Result, root string) (err error) {
 	desc := ocispec.Descriptor{Digest: r.Blob}
-	if err := h.store.VerifyBlob(ctx, desc); err != nil {
+	if err := b.store.VerifyBlob(ctx, desc); err != nil {
 		return err
 	}
-	blob, err := h.store.Content().ReaderAt(ctx, desc)
+	blob, err := b.store.Content().ReaderAt(ctx, desc)
 	if err != nil {
 		return err
 	}
@@ -183,7 +192,7 @@ func (h *host) Apply(ctx context.Context, r *solve.Result, root string) (err err
 }
 
 // Fail gives an error its place in the Buildfile, with the caret under the source that it is about.
-func (h *host) Fail(n *plan.Node, err error) error {
+func (b *solveBuild) Fail(n *plan.Node, err error) error {
 	if len(n.Steps) == 0 {
 		return err
 	}
@@ -191,5 +200,5 @@ func (h *host) Fail(n *plan.Node, err error) error {
 	if src, ok := errors.AsType[*source.Error](err); ok {
 		word = src.Source
 	}
-	return h.file.At(n.Steps[0].Location, word, err)
+	return b.file.At(n.Steps[0].Location, word, err)
 }

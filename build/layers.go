@@ -67,25 +67,25 @@ func (s *session) layerOnlyNodes() map[*plan.Node]bool {
 
 // Made is solve.Build's: it starts to pack a result in all compressions that the outputs need, and to push what is whole,
 // while later steps run.
-func (h *host) Made(ctx context.Context, n *plan.Node, r *solve.Result) {
-	if h.needsTree[n] {
-		h.group.Go(func() error {
+func (b *solveBuild) Made(ctx context.Context, n *plan.Node, r *solve.Result) {
+	if b.needsTree[n] {
+		b.group.Go(func() error {
 			_, err := r.Tree(ctx)
 			return err
 		})
 	}
-	if !h.packed[n] {
+	if !b.packed[n] {
 		return
 	}
 	if op, ok := n.Op.(*plan.Base); ok {
-		h.group.Go(func() error { return h.atImage(op.Image, h.baseSoon(ctx, op.Image)) })
+		b.group.Go(func() error { return b.atImage(op.Image, b.baseSoon(ctx, op.Image)) })
 		return
 	}
-	for _, c := range h.compressions() {
-		h.group.Go(func() error {
-			l, err := h.layer(ctx, r, c)
+	for _, c := range b.compressions() {
+		b.group.Go(func() error {
+			l, err := b.layer(ctx, r, c)
 			if err == nil && l.Entries > 0 {
-				h.pushSoon(ctx, c, l.Descriptor())
+				b.pushSoon(ctx, c, l.Descriptor())
 			}
 			return err
 		})
@@ -101,7 +101,7 @@ func (s *session) layer(ctx context.Context, r *solve.Result, c compress.Compres
 		_, err := r.Tree(ctx)
 		return err
 	}
-	return s.layers.Layer(ctx, src, c)
+	return s.packing.Layer(ctx, src, c)
 }
 
 // layerSource is what a result's layer is packed from. Layers of lower nodes go first.
@@ -110,12 +110,12 @@ func layerSource(n *plan.Node, id string) pack.Source {
 }
 
 // Pack is solve.Build's: it packs a COPY from where its files are.
-func (h *host) Pack(ctx context.Context, n *plan.Node, p solve.Placed) (empty bool, err error) {
-	c := h.compressions()[0]
+func (b *solveBuild) Pack(ctx context.Context, n *plan.Node, p solve.Placed) (empty bool, err error) {
+	c := b.compressions()[0]
 	keep := func(ctx context.Context, l pack.Layer) ([]snapshot.Change, error) {
-		return p.Keep(ctx, solve.Layer{Blob: l.Digest, Encoding: h.layers.Encoding(c), Record: h.layers.Key(p.ID, c), Waited: l.Waited})
+		return p.Keep(ctx, solve.Layer{Blob: l.Digest, Encoding: b.packing.Encoding(c), Record: b.packing.Key(p.ID, c), Waited: l.Waited})
 	}
-	l, err := h.layers.Place(ctx, layerSource(n, p.ID), c, pack.Placed{Dirs: p.Dirs, Changes: p.Changes, Notes: p.Notes, Keep: keep})
+	l, err := b.packing.Place(ctx, layerSource(n, p.ID), c, pack.Placed{Dirs: p.Dirs, Changes: p.Changes, Notes: p.Notes, Keep: keep})
 	return l.Entries == 0, err
 }
 
@@ -173,7 +173,7 @@ func (s *session) baseLayer(ctx context.Context, img *base.Image, i int, c compr
 	if err := img.Layer(ctx, desc); err != nil {
 		return l, err
 	}
-	packed, err := s.layers.Repack(ctx, pack.BaseLayer{Blob: desc, DiffID: l.DiffID, N: i + 1, Of: len(img.Layers)}, c)
+	packed, err := s.packing.Repack(ctx, pack.BaseLayer{Blob: desc, DiffID: l.DiffID, N: i + 1, Of: len(img.Layers)}, c)
 	if err != nil {
 		return l, err
 	}

@@ -33,7 +33,7 @@ type session struct {
 	file    *buildfile.File
 	graph   *plan.Graph
 	needs   map[plan.ImageRef]plan.Need // images that the file names
-	layers  *pack.Build
+	packing *pack.Build
 	pushes  []*push         // to registries, in the order of the outputs
 	group   *errgroup.Group // of solving, packing and pushing
 
@@ -60,7 +60,7 @@ func (b *Builder) open(ctx context.Context, req Request) (*session, context.Cont
 	if err := s.context.open(ctx); err != nil {
 		return nil, nil, errors.Join(err, s.close())
 	}
-	s.layers = b.packer.Begin(pack.Options{
+	s.packing = b.packer.Begin(pack.Options{
 		Whiteouts: req.Whiteouts, Epoch: req.Epoch, Verify: req.Verify, Scratch: lease.Dir(), Events: &s.events, Warn: s.warn,
 	})
 	return s, ctx, nil

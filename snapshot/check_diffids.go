@@ -11,14 +11,22 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// checkDiffIDs fails unless every layer that is not skipped has the diff-id that the config tells. The unpacker
+// CheckDiffIDs fails unless every layer of a manifest has the diff-id that the config tells. All of it is in the store;
+// each blob is read once at most, because what it holds is remembered.
+func (s *Store) CheckDiffIDs(ctx context.Context, manifest ocispec.Descriptor) error {
+	ctx = s.Context(ctx)
+	image, err := (&pull{store: s}).read(ctx, manifest)
+	if err != nil {
+		return err
+	}
+	return s.checkDiffIDs(ctx, image)
+}
+
+// checkDiffIDs fails unless every layer has the diff-id that the config tells. The unpacker
 // compares only what it unpacks, and not a blob that claims to be a layer whose snapshot is there. The error is a
 // *layerError.
 func (s *Store) checkDiffIDs(ctx context.Context, image image) error {
 	for i, layer := range image.layers {
-		if i < image.skipped {
-			continue
-		}
 		got, err := s.diffID(ctx, layer)
 		if err == nil {
 			err = compareDiffIDs(got, image.diffIDs[i])

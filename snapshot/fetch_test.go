@@ -121,48 +121,6 @@ func TestFetchBlobRefusesOtherBytes(t *testing.T) {
 	}
 }
 
-func TestUnpackOfOnlyMissingLayersFetchesNoOthers(t *testing.T) {
-	s := openStore(t, Options{})
-	l, ctx := newLease(t, s)
-	r := newRegistry()
-	all := manyLayers(t, 3)
-	below, err := s.Unpack(ctx, r.putImage(t, all[:2]...), r, UnpackOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.PutRecord(ctx, Record{Key: "below", Snapshot: below}); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(l.Release(), s.Collect(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	_, ctx = newLease(t, s)
-	target := r.putImage(t, all...)
-	before := r.fetches.Load()
-	name, err := s.Unpack(ctx, target, r, UnpackOptions{OnlyMissing: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := r.fetches.Load() - before; got != 3 {
-		t.Errorf("%d fetches, want manifest, config and one layer", got)
-	}
-	if again, err := s.Unpack(ctx, target, nil, UnpackOptions{OnlyMissing: true}); again != name || err != nil {
-		t.Errorf("again: %s, %v", again, err)
-	}
-	if got := r.fetches.Load() - before; got != 3 {
-		t.Errorf("%d fetches", got)
-	}
-	if _, err := s.Unpack(ctx, target, nil, UnpackOptions{}); !errdefs.IsNotFound(err) {
-		t.Errorf("all layers without a fetcher: %v", err)
-	}
-	if whole, err := s.Unpack(ctx, target, r, UnpackOptions{}); whole != name || err != nil {
-		t.Errorf("whole: %s, %v", whole, err)
-	}
-	if got := r.fetches.Load() - before; got != 5 {
-		t.Errorf("%d fetches, want those of the two layers too", got)
-	}
-}
-
 func TestUnpackReportsProgress(t *testing.T) {
 	s := openStore(t, Options{})
 	_, ctx := newLease(t, s)

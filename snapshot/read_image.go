@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -24,20 +23,15 @@ type image struct {
 	layers   []ocispec.Descriptor
 	diffIDs  []digest.Digest // of the layers
 	chain    string
-	skipped  int // layers at the bottom that are left alone
 }
 
-// blobs lists all that are not skipped.
+// blobs lists all parts, the manifest first.
 func (i image) blobs() []digest.Digest {
 	all := []digest.Digest{i.manifest.Digest, i.config.Digest}
-	for _, l := range i.layers[i.skipped:] {
+	for _, l := range i.layers {
 		all = append(all, l.Digest)
 	}
 	return all
-}
-
-func (i image) isSkipped(d digest.Digest) bool {
-	return i.skipped > 0 && !slices.Contains(i.blobs(), d)
 }
 
 // configLabel is the label by which containerd's unpacker has a manifest keep its config.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
@@ -13,7 +12,6 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/semaphore"
 )
@@ -23,10 +21,6 @@ const fetchesAtOnce = 4
 
 // UnpackOptions says how an image is unpacked.
 type UnpackOptions struct {
-	// OnlyMissing leaves out the layers at the bottom whose snapshot is there: their blobs are neither fetched nor
-	// looked at, and the lease does not keep them. That these layers have the diff-ids that the config tells is not
-	// known then, only that layers with these diff-ids were unpacked here before.
-	OnlyMissing bool
 	// Progress is told how many of the total bytes of a layer's blob were read, at most five times a second for each,
 	// and once more with done when it is unpacked. Layers that are there already are not told of. One call at a time,
 	// which the layer waits for. nil drops it.
@@ -54,11 +48,6 @@ func (s *Store) Unpack(ctx context.Context, manifest ocispec.Descriptor, fetcher
 	if err != nil {
 		return "", err
 	}
-	if opts.OnlyMissing {
-		if image.skipped, err = s.unpackedLayers(ctx, image); err != nil {
-			return "", err
-		}
-	}
 	done, err := s.unpacked(ctx, image)
 	if err == nil && !done {
 		err = p.unpack(ctx, image)
@@ -67,21 +56,6 @@ func (s *Store) Unpack(ctx context.Context, manifest ocispec.Descriptor, fetcher
 		err = s.checkDiffIDs(ctx, image)
 	}
 	return image.chain, err
-}
-
-// unpackedLayers counts the layers at the bottom whose snapshot is there, and takes that into the lease.
-func (s *Store) unpackedLayers(ctx context.Context, image image) (int, error) {
-	chains := identity.ChainIDs(slices.Clone(image.diffIDs))
-	for i, chain := range slices.Backward(chains) {
-		err := s.addToLease(ctx, chain.String())
-		if err == nil {
-			return i + 1, nil
-		}
-		if !errdefs.IsNotFound(err) {
-			return 0, err
-		}
-	}
-	return 0, nil
 }
 
 // unpacked says whether nothing of the image is left to do, and takes it into the lease.
@@ -101,11 +75,10 @@ func (s *Store) unpacked(ctx context.Context, image image) (bool, error) {
 	return err == nil, err
 }
 
-// wholeLayers says whether all layers are there that are not skipped. It looks at each, so that none is left that has
-// changed.
+// wholeLayers says whether all layers are there. It looks at each, so that none is left that has changed.
 func (s *Store) wholeLayers(ctx context.Context, image image) (bool, error) {
 	whole := true
-	for _, layer := range image.layers[image.skipped:] {
+	for _, layer := range image.layers {
 		err := s.verify(ctx, layer)
 		if errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) {
 			whole = false
@@ -162,7 +135,7 @@ func (p *pull) unpack(ctx context.Context, image image) error {
 		return err
 	}
 	children := images.SetChildrenLabels(p.store.blobs, images.ChildrenHandler(p.store.blobs))
-	handler := unpacker.Unpack(images.Handlers(p.fetchUnless(image.isSkipped), children))
+	handler := unpacker.Unpack(images.Handlers(images.HandlerFunc(p.fetch), children))
 	err = images.Dispatch(ctx, handler, nil, image.manifest)
 	if err != nil {
 		cancel()
@@ -175,16 +148,6 @@ func (p *pull) unpack(ctx context.Context, image image) error {
 		return layer
 	}
 	return err
-}
-
-// fetchUnless fetches all blobs but some.
-func (p *pull) fetchUnless(skipped func(digest.Digest) bool) images.HandlerFunc {
-	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-		if skipped(desc.Digest) {
-			return nil, nil
-		}
-		return p.fetch(ctx, desc)
-	}
 }
 
 // fetch brings a blob into the store and the lease.

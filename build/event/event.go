@@ -26,7 +26,8 @@ type State string
 
 // A step goes from started to exactly one of the others; a cached step has no started before it. A push or pull of an image,
 // which is an event without a Digest, goes from started to done, failed or canceled; between come its blobs. A push starts
-// with its first layer, which may be long before the last step ends.
+// with its first layer, which may be long before the last step ends. Each layer that is unpacked or imported goes from started, which
+// comes again with more bytes, to done, failed or canceled.
 const (
 	Started  State = "started"
 	Cached   State = "cached"

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lbuild/lbuild/build"
 	"github.com/lbuild/lbuild/build/images"
+	"github.com/lbuild/lbuild/build/internal/storetest"
 )
 
 // An image of the store gets a second name. It needs root, for the overlay mounts.
@@ -62,9 +63,7 @@ func tagged(ctx context.Context, dir string) (names []string, err error) {
 }
 
 func TestExampleTags(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	storetest.NeedRoot(t)
 	names, err := tagged(t.Context(), t.TempDir())
 	if want := []string{"docker.io/library/example:1", "docker.io/library/example:latest"}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("names are %q, %v; want %q", names, err, want)

@@ -3,53 +3,24 @@ package images
 import (
 	"context"
 	"encoding/json"
-	"os"
 	"testing"
 
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lbuild/lbuild/build/internal/image"
-	"github.com/lbuild/lbuild/snapshot"
+	"github.com/lbuild/lbuild/build/internal/storetest"
 )
 
 // newTestImages opens a store that the test alone uses, and holds a lease so that what it writes is kept.
 func newTestImages(t *testing.T) (*Images, context.Context) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		missing(t, "root, for the store")
-	}
-	store, err := snapshot.Open(t.Context(), snapshot.Options{Root: t.TempDir(), Warn: func(err error) { t.Error(err) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	store := storetest.Open(t)
 	m, err := New(store, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease, err := store.Lease(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := lease.Release(); err != nil {
-			t.Error(err)
-		}
-	})
-	return m, lease.Context(t.Context())
-}
-
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("LBUILD_TEST_STRICT") == "1" {
-		t.Fatal("missing: " + what)
-	}
-	t.Skip("missing: " + what)
+	return m, storetest.Lease(t, store)
 }
 
 // putBlob stores a value as JSON.

@@ -96,14 +96,14 @@ func (m *Images) layerDetails(ctx context.Context, img *image.Image) ([]LayerDet
 // layerDirectory is where the files of the top layer of a stack lie: a snapshot that was unpacked has the stack's
 // chain-id as its name, one that a build made is found in the cache. "" when it is neither.
 func (m *Images) layerDirectory(ctx context.Context, chain digest.Digest) (string, error) {
-	name, ok, err := m.cache.Chain(ctx, chain, true)
+	top, ok, err := m.cache.Chain(ctx, chain)
 	if err != nil {
 		return "", err
 	}
 	if !ok {
-		name = chain.String()
+		top.Result = chain.String()
 	}
-	dirs, err := m.store.Dirs(ctx, name)
+	dirs, err := m.store.Dirs(ctx, top.Result)
 	if errdefs.IsNotFound(err) {
 		err = nil
 	}

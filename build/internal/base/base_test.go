@@ -25,6 +25,7 @@ import (
 	"github.com/lbuild/lbuild/build/event"
 	"github.com/lbuild/lbuild/build/internal/image"
 	"github.com/lbuild/lbuild/build/internal/remote"
+	"github.com/lbuild/lbuild/build/internal/storetest"
 	"github.com/lbuild/lbuild/snapshot"
 )
 
@@ -147,24 +148,6 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func newStore(t *testing.T) *snapshot.Store {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("LBUILD_TEST_STRICT") == "1" {
-			t.Fatal("missing: root, for the store")
-		}
-		t.Skip("missing: root, for the store")
-	}
-	store, err := snapshot.Open(t.Context(), snapshot.Options{Root: t.TempDir(), Warn: func(err error) { t.Error(err) }})
-	must(t, err)
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return store
-}
-
 // build runs fn with a finder under a lease of its own, and gives the events of images as a whole.
 func build(t *testing.T, store *snapshot.Store, pull bool, fn func(ctx context.Context, f *Finder)) (events []event.State) {
 	t.Helper()
@@ -213,7 +196,7 @@ func has(t *testing.T, store *snapshot.Store, desc ocispec.Descriptor) bool {
 
 // TestAResolvedReferenceIsRememberedAndIsNoImage goes through builds on one store, the first of which needs no layer.
 func TestAResolvedReferenceIsRememberedAndIsNoImage(t *testing.T) {
-	r, store := startRegistry(t), newStore(t)
+	r, store := startRegistry(t), storetest.Open(t)
 	events := build(t, store, false, func(ctx context.Context, f *Finder) {
 		img := find(ctx, t, f, r.name, "linux/amd64")
 		if other := find(ctx, t, f, r.name, "linux/amd64"); other != img {
@@ -254,7 +237,7 @@ func TestFetchGivesTheImageItsName(t *testing.T) {
 		"unpacked": func(ctx context.Context, img *Image) error { _, err := img.Unpack(ctx); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, store := startRegistry(t), newStore(t)
+			r, store := startRegistry(t), storetest.Open(t)
 			build(t, store, false, func(ctx context.Context, f *Finder) { find(ctx, t, f, r.name, "linux/amd64") })
 			r.asked()
 			build(t, store, false, func(ctx context.Context, f *Finder) {
@@ -282,7 +265,7 @@ func TestFetchGivesTheImageItsName(t *testing.T) {
 }
 
 func TestAnImageThatCannotBeFetchedHasNoName(t *testing.T) {
-	r, store := startRegistry(t), newStore(t)
+	r, store := startRegistry(t), storetest.Open(t)
 	delete(r.blobs, r.layers["amd64"].Digest.String())
 	events := build(t, store, false, func(ctx context.Context, f *Finder) {
 		if err := find(ctx, t, f, r.name, "linux/amd64").Fetch(ctx); err == nil {
@@ -299,7 +282,7 @@ func TestAnImageThatCannotBeFetchedHasNoName(t *testing.T) {
 
 // TestContentFetchesALayerOnlyWhenItIsRead asks for what is known of it before.
 func TestContentFetchesALayerOnlyWhenItIsRead(t *testing.T) {
-	r, store := startRegistry(t), newStore(t)
+	r, store := startRegistry(t), storetest.Open(t)
 	build(t, store, false, func(ctx context.Context, f *Finder) {
 		find(ctx, t, f, r.name, "linux/amd64")
 		r.asked()
@@ -331,7 +314,7 @@ func TestContentFetchesALayerOnlyWhenItIsRead(t *testing.T) {
 
 // TestANameOfTheStoreComesBeforeTheRegistry, unless the request pulls.
 func TestANameOfTheStoreComesBeforeTheRegistry(t *testing.T) {
-	r, store := startRegistry(t), newStore(t)
+	r, store := startRegistry(t), storetest.Open(t)
 	build(t, store, false, func(ctx context.Context, f *Finder) { must(t, find(ctx, t, f, r.name, "linux/amd64").Fetch(ctx)) })
 	record, err := store.Images().Get(store.Context(t.Context()), r.name)
 	must(t, err)

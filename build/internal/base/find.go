@@ -112,7 +112,7 @@ func (f *Finder) fromHere(ctx context.Context, named reference.Named, platform p
 			return img, err
 		}
 	}
-	return f.fromMemory(ctx, named, platform)
+	return f.fromRemembered(ctx, named, platform)
 }
 
 // fromStore takes an image that has a name here. It is not found when the store lacks the name or the platform, and the

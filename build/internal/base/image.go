@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/remotes"
@@ -38,6 +40,7 @@ type Image struct {
 	pulled  reference.Named // set where the answer of a registry is new to the image store
 
 	fetched  once.Value[bool]
+	proven   once.Value[bool]
 	unpacked once.Value[string]
 	ended    sync.Once // the events of the pull
 }
@@ -66,21 +69,52 @@ func (i *Image) Fetch(ctx context.Context) error {
 	return err
 }
 
-// Unpack gives the snapshot of the image's tree, "" for one without layers, whose layers are fetched for that.
+// Prove fetches the image and fails unless its layers hold what its config says of them: until then that is a claim.
+func (i *Image) Prove(ctx context.Context) error {
+	if err := i.Fetch(ctx); err != nil {
+		return err
+	}
+	_, err := i.proven.Get(func() (bool, error) {
+		err := i.store.CheckDiffIDs(ctx, i.Manifest)
+		return err == nil, err
+	})
+	return err
+}
+
+// Unpack gives the snapshot of the image's tree, "" for one without layers, whose layers are fetched for that and proven.
 func (i *Image) Unpack(ctx context.Context) (string, error) {
 	return i.unpacked.Get(func() (string, error) {
-		name, err := i.store.Unpack(ctx, i.Manifest, i.fetcher, snapshot.UnpackOptions{Progress: i.unpacking})
+		running := unpacking{image: i, layers: map[digest.Digest]event.Event{}}
+		name, err := i.store.Unpack(ctx, i.Manifest, i.fetcher, snapshot.UnpackOptions{Progress: running.progress})
+		running.end(event.Outcome(ctx, err))
 		return name, i.named(ctx, remote.Cause(err))
 	})
 }
 
-// unpacking tells how far a layer is.
-func (i *Image) unpacking(layer digest.Digest, current, total int64, done bool) {
-	ev := event.Event{Type: event.Unpack, Name: i.label, Digest: string(layer), Current: current, Total: total, State: event.Started}
+// unpacking are the layers that are being unpacked, as their last events say.
+type unpacking struct {
+	image  *Image
+	layers map[digest.Digest]event.Event
+}
+
+// progress tells how far a layer is.
+func (u *unpacking) progress(layer digest.Digest, current, total int64, done bool) {
+	ev := event.Event{Type: event.Unpack, Name: u.image.label, Digest: string(layer), Current: current, Total: total, State: event.Started}
+	u.layers[layer] = ev
 	if done {
 		ev.State = event.Done
+		delete(u.layers, layer)
 	}
-	i.events.Emit(ev)
+	u.image.events.Emit(ev)
+}
+
+// end tells of the layers that nobody will finish.
+func (u *unpacking) end(state event.State) {
+	for _, layer := range slices.Sorted(maps.Keys(u.layers)) {
+		ev := u.layers[layer]
+		ev.State = state
+		u.image.events.Emit(ev)
+	}
 }
 
 // named gives an image that was pulled its name, and all others that were pulled of the same manifest, unless err says that

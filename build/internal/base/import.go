@@ -2,6 +2,7 @@ package base
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -37,12 +38,13 @@ func (i *importer) Writer(ctx context.Context, opts ...content.WriterOpt) (conte
 		}
 	}
 	about := event.Event{Type: event.Unpack, Name: i.name, Digest: string(o.Desc.Digest), Total: o.Desc.Size, State: event.Started}
-	return &importWriter{Writer: w, events: i.events, about: about, last: time.Now()}, nil
+	return &importWriter{Writer: w, ctx: ctx, events: i.events, about: about, last: time.Now()}, nil
 }
 
 // importWriter counts the bytes of a blob.
 type importWriter struct {
 	content.Writer
+	ctx    context.Context //nolint:containedctx // of the import: Close has none, and says how that came out
 	events *event.Emitter
 	about  event.Event // Current is the bytes so far
 	last   time.Time   // when something was told
@@ -66,4 +68,13 @@ func (w *importWriter) Commit(ctx context.Context, size int64, expected digest.D
 		w.events.Emit(w.about)
 	}
 	return err
+}
+
+// Close is content.Writer's. A blob that is not whole by then has failed.
+func (w *importWriter) Close() error {
+	if w.about.State == event.Started {
+		w.about.State = event.Outcome(w.ctx, io.ErrUnexpectedEOF)
+		w.events.Emit(w.about)
+	}
+	return w.Writer.Close()
 }

@@ -16,14 +16,14 @@ import (
 	"github.com/lbuild/lbuild/snapshot"
 )
 
-// memory is what a registry said of a name: a reference that is no image, because nobody has needed its layers. It keeps
+// remembered is what a registry said of a name: a reference that is no image, because nobody has needed its layers. It keeps
 // what describes the image. Like a name of the image store it counts until the registry is to be asked again.
-type memory struct {
+type remembered struct {
 	Target    ocispec.Descriptor `json:"target"`
 	Manifests []digest.Digest    `json:"manifests"` // one for each platform that was asked for
 }
 
-func memoryKey(named reference.Named) string { return image.ReferenceKey(named.String()) }
+func referenceKey(named reference.Named) string { return image.ReferenceKey(named.String()) }
 
 // remember keeps what a registry said, beside what it said of other platforms of the same index.
 func (f *Finder) remember(ctx context.Context, named reference.Named, pulled remote.Image) error {
@@ -31,10 +31,10 @@ func (f *Finder) remember(ctx context.Context, named reference.Named, pulled rem
 	if err != nil {
 		return err
 	}
-	return f.Store.UpdateRecord(ctx, memoryKey(named), func(old snapshot.Record, found bool) (snapshot.Record, error) {
-		var m memory
+	return f.Store.UpdateRecord(ctx, referenceKey(named), func(old snapshot.Record, found bool) (snapshot.Record, error) {
+		var m remembered
 		if !found || json.Unmarshal(old.Data, &m) != nil || m.Target.Digest != pulled.Target.Digest {
-			old, m = snapshot.Record{Blobs: []digest.Digest{pulled.Target.Digest}}, memory{Target: pulled.Target}
+			old, m = snapshot.Record{Blobs: []digest.Digest{pulled.Target.Digest}}, remembered{Target: pulled.Target}
 		}
 		old.Created = time.Time{} // now
 		m.Manifests = appendNew(m.Manifests, pulled.Manifest.Digest)
@@ -61,7 +61,7 @@ func appendNew(list []digest.Digest, digests ...digest.Digest) []digest.Digest {
 
 // saidLater tells whether a registry was asked for a name after an image got it here.
 func (f *Finder) saidLater(ctx context.Context, named reference.Named) (bool, error) {
-	said, err := f.Store.Record(ctx, memoryKey(named))
+	said, err := f.Store.Record(ctx, referenceKey(named))
 	if err != nil {
 		return false, ignoreNotFound(err)
 	}
@@ -79,13 +79,13 @@ func ignoreNotFound(err error) error {
 	return err
 }
 
-// fromMemory takes what a registry said of a name before. It is not found where that is nothing of this platform.
-func (f *Finder) fromMemory(ctx context.Context, named reference.Named, platform platforms.MatchComparer) (*Image, error) {
-	r, err := f.Store.Record(ctx, memoryKey(named))
+// fromRemembered takes what a registry said of a name before. It is not found where that is nothing of this platform.
+func (f *Finder) fromRemembered(ctx context.Context, named reference.Named, platform platforms.MatchComparer) (*Image, error) {
+	r, err := f.Store.Record(ctx, referenceKey(named))
 	if err != nil {
 		return nil, err
 	}
-	var m memory
+	var m remembered
 	if err := json.Unmarshal(r.Data, &m); err != nil {
 		return nil, errdefs.ErrNotFound // another version wrote it
 	}

@@ -138,30 +138,29 @@ func (c *Cache) KeepContent(ctx context.Context, id, recordKey string, selection
 	return nil // a prune has taken what it needs
 }
 
-// chain is the result whose layers are a stack.
-type chain struct {
+// Top is the result whose layers, with those below, are a stack.
+type Top struct {
 	Result  string `json:"result"`
 	Clamped bool   `json:"clamped,omitempty"` // some times in the layers are an epoch, and not those in the tree
 }
 
-// Chain finds the result that is the top of a stack of layers, by the stack's chain-id: one whose tree is what the layers
-// unpack to, or with clamped also one whose times were moved in the layers.
-func (c *Cache) Chain(ctx context.Context, id digest.Digest, clamped bool) (result string, ok bool, _ error) {
-	var found chain
-	ok, err := c.get(ctx, chainKey(id), &found)
-	return found.Result, ok && (clamped || !found.Clamped), err
+// Chain finds the result that is the top of a stack of layers, by the stack's chain-id. Where its times are clamped, the
+// layers unpack to another tree than it has.
+func (c *Cache) Chain(ctx context.Context, id digest.Digest) (top Top, ok bool, _ error) {
+	ok, err := c.get(ctx, chainKey(id), &top)
+	return top, ok, err
 }
 
 // KeepChains remembers the results with a tree that are the tops of stacks of layers, but those that are known already.
-func (c *Cache) KeepChains(ctx context.Context, results map[digest.Digest]string, clamped bool) error {
+func (c *Cache) KeepChains(ctx context.Context, tops map[digest.Digest]Top) error {
 	var records []snapshot.Change
-	for id, result := range results {
-		if _, ok, err := c.Chain(ctx, id, true); err != nil {
+	for id, top := range tops {
+		if _, ok, err := c.Chain(ctx, id); err != nil {
 			return err
 		} else if ok {
 			continue
 		}
-		record, err := encode(snapshot.Record{Key: chainKey(id), Snapshot: result}, chain{result, clamped})
+		record, err := encode(snapshot.Record{Key: chainKey(id), Snapshot: top.Result}, top)
 		if err != nil {
 			return err
 		}

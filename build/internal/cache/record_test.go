@@ -12,28 +12,15 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lbuild/lbuild/build/internal/plan"
+	"github.com/lbuild/lbuild/build/internal/storetest"
 	"github.com/lbuild/lbuild/snapshot"
 )
 
 // newCache opens a store that the test alone uses, and holds a lease so that what it writes is kept.
 func newCache(t *testing.T) (*Cache, context.Context) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("LBUILD_TEST_STRICT") == "1" {
-			t.Fatal("missing: root, for the store")
-		}
-		t.Skip("missing: root, for the store")
-	}
-	store, err := snapshot.Open(t.Context(), snapshot.Options{Root: t.TempDir(), Warn: func(err error) { t.Error(err) }})
-	must(t, err)
-	lease, err := store.Lease(t.Context())
-	must(t, err)
-	t.Cleanup(func() {
-		if err := errors.Join(lease.Release(), store.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return New(store), lease.Context(t.Context())
+	store := storetest.Open(t)
+	return New(store), storetest.Lease(t, store)
 }
 
 func must(t *testing.T, err error) {
@@ -170,15 +157,13 @@ func TestContentIsKnownByResultAndSelection(t *testing.T) {
 func TestAChainHasTheResultThatWasFirst(t *testing.T) {
 	c, ctx := newCache(t)
 	first, second := c.tree(ctx, t, ""), c.tree(ctx, t, "")
-	must(t, c.KeepChains(ctx, map[digest.Digest]string{"plain": first, "clamped": first}, false))
-	must(t, c.KeepChains(ctx, map[digest.Digest]string{"plain": second, "moved": second}, true))
-	for _, test := range []struct {
-		id      digest.Digest
-		clamped bool
-		want    string
-	}{{"plain", false, first}, {"plain", true, first}, {"moved", true, second}, {"moved", false, ""}, {"none", true, ""}} {
-		if result, ok, err := c.Chain(ctx, test.id, test.clamped); err != nil || ok != (test.want != "") || ok && result != test.want {
-			t.Errorf("%s, clamped %t: %q, %t, %v; want %q", test.id, test.clamped, result, ok, err, test.want)
+	must(t, c.KeepChains(ctx, map[digest.Digest]Top{"plain": {Result: first}, "clamped": {Result: first, Clamped: true}}))
+	must(t, c.KeepChains(ctx, map[digest.Digest]Top{"plain": {Result: second}, "other": {Result: second}}))
+	for id, want := range map[digest.Digest]Top{
+		"plain": {Result: first}, "clamped": {Result: first, Clamped: true}, "other": {Result: second}, "none": {},
+	} {
+		if top, ok, err := c.Chain(ctx, id); err != nil || ok != (want.Result != "") || top != want {
+			t.Errorf("%s: %+v, %t, %v; want %+v", id, top, ok, err, want)
 		}
 	}
 }

@@ -82,11 +82,13 @@ func (s *solving) baseResult(ctx context.Context, n *plan.Node, base *plan.Base)
 	if base.ChainID == "" {
 		return r, nil
 	}
-	made, ok, err := s.Cache.Chain(ctx, base.ChainID, false)
-	if err != nil || !ok {
+	made, ok, err := s.Cache.Chain(ctx, base.ChainID)
+	if err != nil || !ok || made.Clamped {
 		return r, err
 	}
-	other := s.newResult(n, nil, "", cache.Result{ID: made}, true)
+	other := &Result{Result: cache.Result{ID: made.Result}, Node: n, Cached: true}
+	// The chain-id is the image's claim: a tree is given only to who has its layers.
+	other.make = func(ctx context.Context) (string, error) { return other.ID, s.Build.Prove(ctx, base.Image) }
 	unpacked, err := s.Store.Exists(ctx, r.ID)
 	if err != nil {
 		return nil, err

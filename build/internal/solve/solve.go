@@ -33,6 +33,8 @@ type Slots interface {
 type Build interface {
 	// Unpack gives the snapshot of an image that the graph names.
 	Unpack(ctx context.Context, image plan.ImageRef) (string, error)
+	// Prove fails unless the layers of an image that the graph names hold what its config says of them.
+	Prove(ctx context.Context, image plan.ImageRef) error
 	// OpenDir opens the context, or a directory that the graph names; the build closes it.
 	OpenDir(ctx context.Context, s plan.Source) (*source.Tree, error)
 	// OpenTree opens a snapshot, "" is the empty tree; the build closes it.

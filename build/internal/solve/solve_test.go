@@ -19,6 +19,7 @@ import (
 	"github.com/lbuild/lbuild/build/internal/cache"
 	"github.com/lbuild/lbuild/build/internal/plan"
 	"github.com/lbuild/lbuild/build/internal/source"
+	"github.com/lbuild/lbuild/build/internal/storetest"
 	"github.com/lbuild/lbuild/snapshot"
 )
 
@@ -35,6 +36,8 @@ var _ Build = (*lostBuild)(nil)
 func (b *lostBuild) Unpack(context.Context, plan.ImageRef) (string, error) {
 	return "", errors.New("no image")
 }
+
+func (b *lostBuild) Prove(context.Context, plan.ImageRef) error { return errors.New("no image") }
 
 func (b *lostBuild) OpenDir(context.Context, plan.Source) (*source.Tree, error) {
 	b.opened.Add(1)
@@ -78,25 +81,10 @@ func (b *lostBuild) files(name string) *plan.Copy {
 // newSolver is a solver on a store of its own, with the context of a lease.
 func newSolver(t *testing.T) (context.Context, *Solver, *lostBuild) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
-	store, err := snapshot.Open(t.Context(), snapshot.Options{Root: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	lease, err := store.Lease(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := storetest.Open(t)
 	b := &lostBuild{T: t, store: store, context: t.TempDir()}
-	t.Cleanup(func() {
-		if err := errors.Join(lease.Release(), store.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return lease.Context(t.Context()), &Solver{
-		Store: store, Cache: cache.New(store), Slots: semaphore.NewWeighted(1), Events: &event.Emitter{}, Scratch: lease.Dir(), Build: b,
+	return storetest.Lease(t, store), &Solver{
+		Store: store, Cache: cache.New(store), Slots: semaphore.NewWeighted(1), Events: &event.Emitter{}, Scratch: t.TempDir(), Build: b,
 	}, b
 }
 

@@ -43,7 +43,7 @@ func (st *step) obtain(ctx context.Context) (*Result, error) {
 			return r, err
 		}
 	}
-	if err := st.trees(ctx); err != nil { // before the lock: see the package
+	if _, err := st.trees(ctx); err != nil { // before the lock: see the package
 		return nil, err
 	}
 	release, err := st.Store.Lock(ctx, "step "+st.below.id()+" "+st.lock)
@@ -54,18 +54,17 @@ func (st *step) obtain(ctx context.Context) (*Result, error) {
 	return r, errors.Join(err, release())
 }
 
-// trees makes the trees that the step needs, where there are only layers of them.
-func (st *step) trees(ctx context.Context) error {
+// trees makes the trees that the step needs, where there are only layers of them, and gives the snapshot of the one below.
+func (st *step) trees(ctx context.Context) (below string, err error) {
 	for _, r := range st.reads {
 		if r.source.Kind != plan.FromNode {
 			continue
 		}
 		if _, err := r.result.Tree(ctx); err != nil {
-			return err
+			return "", err
 		}
 	}
-	_, err := st.below.Tree(ctx)
-	return err
+	return st.below.Tree(ctx)
 }
 
 // findOrMake looks again: whoever had the lock before may have made it.
@@ -111,10 +110,7 @@ func (st *step) find(ctx context.Context) (*Result, error) {
 // make runs the step in a workspace on the tree below, freezes the workspace and remembers it. A step that fails or is
 // canceled leaves nothing.
 func (st *step) make(ctx context.Context) (_ *Result, err error) {
-	if err := st.trees(ctx); err != nil {
-		return nil, err
-	}
-	below, err := st.below.Tree(ctx)
+	below, err := st.trees(ctx)
 	if err != nil {
 		return nil, err
 	}
