@@ -68,13 +68,17 @@ func (b *Builder) Plan(ctx context.Context, req Request) (_ *Plan, err error) {
 	if err := s.compile(ctx); err != nil {
 		return nil, err
 	}
-	forecast, err := s.solver(&host{session: s}).Forecast(ctx, s.graph)
+	forecast, err := s.solver(&solveBuild{session: s}).Forecast(ctx, s.graph)
 	if err != nil {
 		return nil, err
 	}
 	p := &Plan{}
 	for _, f := range forecast {
-		p.Nodes = append(p.Nodes, plannedNode(f))
+		n := plannedNode(f)
+		if f.Until != nil {
+			n.Reason = unknownUntil(forecast[f.Until.ID])
+		}
+		p.Nodes = append(p.Nodes, n)
 	}
 	for _, img := range s.graph.Images {
 		p.Images = append(p.Images, PlannedImage{platforms.Format(img.Platform), nodeID(img.Top)})
@@ -103,9 +107,6 @@ func plannedNode(f solve.Forecast) PlannedNode {
 	if f.Result != nil {
 		n.Result = f.Result.ID
 	}
-	if f.Until != nil {
-		n.Reason = unknownUntil(f.Until)
-	}
 	return n
 }
 
@@ -116,12 +117,16 @@ func plannedState(s solve.State) string {
 	return string(s)
 }
 
-// unknownUntil says what has to happen before more is known.
-func unknownUntil(n *plan.Node) string {
-	if base, ok := n.Op.(*plan.Base); ok {
+// unknownUntil says what has to happen to a node before more is known of others.
+func unknownUntil(f solve.Forecast) string {
+	base, ok := f.Node.Op.(*plan.Base)
+	switch {
+	case ok:
 		return fmt.Sprintf("unknown until %s is unpacked", base.Image.Name)
+	case f.State == solve.Runs:
+		return fmt.Sprintf("unknown until line %d has run", f.Node.Line())
 	}
-	return fmt.Sprintf("unknown until the tree of line %d is made", n.Line())
+	return fmt.Sprintf("unknown until the layer of line %d is unpacked", f.Node.Line())
 }
 
 func nodeID(n *plan.Node) *int {

@@ -107,7 +107,7 @@ func (f *buildFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	group(flags, "What to build", f.registerInput)
-	group(flags, "How steps run", f.registerSteps)
+	group(flags, "How steps run", func(flags *pflag.FlagSet) { f.registerSteps(flags); f.registerLimits(flags) })
 	group(flags, "The image and where it goes", f.registerImage)
 	group(flags, "What is reported", f.registerReport)
 	completeValues(cmd, "progress", progressNames()...)
@@ -133,6 +133,10 @@ func (f *buildFlags) registerSteps(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.hosts, "add-host", nil, "line for /etc/hosts of RUN steps, as `NAME:IP`; repeatable")
 	flags.StringVar(&f.shmSize, "shm-size", "", "`size` of /dev/shm in RUN steps, such as 128m or 1g (default 64m)")
 	flags.StringArrayVar(&f.ulimits, "ulimit", nil, "limit of the processes of RUN steps, as `NAME=SOFT[:HARD]`, such as nofile=1024; repeatable")
+}
+
+// registerLimits adds what bounds a build, and changes nothing of what comes out.
+func (f *buildFlags) registerLimits(flags *pflag.FlagSet) {
 	flags.IntVar(&f.jobs, "jobs", 0, "steps that run at once, as a `number` (default the larger of 4 and twice the CPUs)")
 	flags.StringVar(&f.memoryBudget, "memory-budget", "",
 		"`size` of the memory for all layers that are packed at once, such as 64m or 1g (default 192m)")

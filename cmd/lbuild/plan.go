@@ -66,7 +66,7 @@ func (a *app) plan(ctx context.Context, f *buildFlags, req build.Request, format
 			return err
 		}
 	}
-	return a.withBuilder(ctx, build.Options{Jobs: f.jobs}, func(ctx context.Context, b *build.Builder) error {
+	return a.withBuilder(ctx, build.Options{}, func(ctx context.Context, b *build.Builder) error {
 		shown := a.record(progressQuiet, true)
 		req.Events = shown.Show
 		p, err := b.Plan(ctx, req)
