@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/lbuild/lbuild/build"
+	"github.com/lbuild/lbuild/build/internal/storetest"
 )
 
 // A build into an OCI layout, in a store of its own. It needs root, for the overlay mounts.
@@ -50,9 +51,7 @@ func buildLayout(ctx context.Context, dir string) (_ *build.Result, err error) {
 }
 
 func TestExampleBuilds(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	storetest.NeedRoot(t)
 	dir := t.TempDir()
 	result, err := buildLayout(context.Background(), dir)
 	if err != nil {

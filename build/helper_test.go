@@ -2,50 +2,22 @@ package build
 
 import (
 	"context"
-	"os"
 	"testing"
 
 	"github.com/lbuild/lbuild/build/images"
+	"github.com/lbuild/lbuild/build/internal/storetest"
 	"github.com/lbuild/lbuild/diff/compress"
 )
 
 // newTestBuilder opens a store that the test alone uses, and holds a lease so that what it writes is kept.
 func newTestBuilder(t *testing.T) (*Builder, context.Context) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		missing(t, "root, for the store")
-	}
-	store, err := OpenStore(t.Context(), t.TempDir(), func(err error) { t.Error(err) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	store := storetest.Open(t)
 	b, err := New(store, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease, err := store.Lease(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := lease.Release(); err != nil {
-			t.Error(err)
-		}
-	})
-	return b, lease.Context(t.Context())
-}
-
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("LBUILD_TEST_STRICT") == "1" {
-		t.Fatal("missing: " + what)
-	}
-	t.Skip("missing: " + what)
+	return b, storetest.Lease(t, store)
 }
 
 func compression(t *testing.T, text string) compress.Compression {

@@ -9,40 +9,15 @@ import (
 	"time"
 
 	"github.com/lbuild/lbuild/build/event"
+	"github.com/lbuild/lbuild/build/internal/storetest"
 	"github.com/lbuild/lbuild/snapshot"
 )
 
 // newStore opens a store that the test alone uses, and holds a lease so that what it writes is kept.
 func newStore(t *testing.T) (*snapshot.Store, context.Context) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		missing(t, "root, for the store")
-	}
-	store, err := snapshot.Open(t.Context(), snapshot.Options{Root: t.TempDir(), Warn: func(err error) { t.Error(err) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	lease, err := store.Lease(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := lease.Release(); err != nil {
-			t.Error(err)
-		}
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return store, lease.Context(t.Context())
-}
-
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("LBUILD_TEST_STRICT") == "1" {
-		t.Fatal("missing: " + what)
-	}
-	t.Skip("missing: " + what)
+	store := storetest.Open(t)
+	return store, storetest.Lease(t, store)
 }
 
 // begin begins the packing of a build. Told lists what its events said so far: which packing, and how it stands.

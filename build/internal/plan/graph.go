@@ -84,24 +84,12 @@ type Image struct {
 	BaseNode *Node
 }
 
-// Chain lists the nodes that make the image's layers, from the bottom up, without that of its base.
-func (i *Image) Chain() []*Node {
-	var chain []*Node
-	for _, e := range i.History {
-		if e.Layer && e.Node != nil {
-			chain = append(chain, e.Node)
-		}
-	}
-	return chain
-}
-
 // Entry is a line of an image's history.
 type Entry struct {
 	CreatedBy string
 	Line      int
-	Step      string // ID of the step; "" for what only changes the config
-	Node      *Node  // whose time the entry has, and whose layer if Layer is set; nil: the base's time
-	Layer     bool   // Node may have made a layer
+	Node      *Node // whose time the entry has, and whose layer if Layer is set; nil: the base's time
+	Layer     bool  // Node may have made a layer
 	Base      *ocispec.History
 	Created   *time.Time // of the base image, for entries without Node
 }

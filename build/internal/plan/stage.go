@@ -101,7 +101,7 @@ func (st *stage) change(op Op, cmd instructions.Command, createdBy string, reads
 	step := st.step(cmd)
 	st.top = st.node(op, st.top, reads, st.noCache(st.Stage))
 	st.addStep(st.top, &step, st.plan.options.TargetPlatform)
-	st.history = append(st.history, Entry{CreatedBy: createdBy, Line: step.Line, Step: step.ID, Node: st.top, Layer: true})
+	st.history = append(st.history, Entry{CreatedBy: createdBy, Line: step.Line, Node: st.top, Layer: true})
 }
 
 // step is what people know an instruction by; nil stands for FROM.
